@@ -1,0 +1,56 @@
+"""MobileFaceNet: inverted residuals with PReLU.  Chen et al., arXiv:1804.07573, table 1 without its last 1×1 layer.
+
+The tail (global depthwise convolution and embedding) is `models.buildin_models`' work.
+"""
+
+import keras
+from keras import layers
+
+from backbones import register
+
+
+def norm(x, name):
+    return layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+
+
+def prelu(x, name):
+    quarter = keras.initializers.Constant(0.25)
+    return layers.PReLU(alpha_initializer=quarter, shared_axes=[1, 2], name=f"{name}_prelu")(x)
+
+
+def squeeze_excite(x, name):
+    channels = x.shape[-1]
+    s = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_pool")(x)
+    s = prelu(layers.Conv2D(channels // 4, 1, name=f"{name}_se_reduce")(s), f"{name}_se")
+    s = layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_se_expand")(s)
+    return layers.Multiply(name=f"{name}_se_scale")([x, s])
+
+
+def bottleneck(x, filters, stride, expand, use_se, name):
+    """1×1 widen, 3×3 depthwise, 1×1 narrow; a shortcut where shapes agree and `name` is no first block."""
+    y = layers.Conv2D(filters * expand, 1, use_bias=False, name=f"{name}_1_conv")(x)
+    y = prelu(norm(y, f"{name}_1"), f"{name}_1")
+    y = layers.DepthwiseConv2D(3, stride, "same", use_bias=False, name=f"{name}_2_depthwise")(y)
+    y = prelu(norm(y, f"{name}_2"), f"{name}_2")
+    y = norm(layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_3_conv")(y), f"{name}_3")
+    return squeeze_excite(y, f"{name}_3") if use_se else y
+
+
+@register("mobilefacenet")
+@register("se_mobilefacenet", use_se=True)
+def MobileFaceNet(
+    name="mobilefacenet", input_shape=(112, 112, 3), use_se=False, num_blocks=(5, 1, 6, 1, 2),
+    out_channels=(64, 128, 128, 128, 128), strides=(2, 2, 1, 2, 1), expand_ratios=(2, 4, 2, 4, 2),
+):  # fmt: skip
+    """Image (H, W, C) → feature map (H/16, W/16, 128)."""
+    inputs = layers.Input(input_shape)
+    x = layers.Conv2D(64, 3, 2, "same", use_bias=False, name="stem_1_conv")(inputs)
+    x = prelu(norm(x, "stem_1"), "stem_1")
+    x = layers.SeparableConv2D(64, 3, 1, "same", use_bias=False, name="stem_2_separable")(x)
+    x = prelu(norm(x, "stem_2"), "stem_2")
+    table = zip(num_blocks, out_channels, strides, expand_ratios, strict=True)
+    for stack, (blocks, channels, stride, expand) in enumerate(table, 1):
+        for unit in range(1, blocks + 1):
+            y = bottleneck(x, channels, stride if unit == 1 else 1, expand, use_se, f"stack{stack}_block{unit}")
+            x = layers.Add(name=f"stack{stack}_block{unit}_add")([x, y]) if unit > 1 else y
+    return keras.Model(inputs, x, name=name)

@@ -1,0 +1,82 @@
+"""InsightFace's IR networks: improved residual units, stride in the second convolution, no pooling.
+
+Deng et al., CVPR 2019, arXiv:1801.07698, section 3.1. Strided convolutions pad one pixel on each side, as torch and
+MXNet do, so that weights of either fit.
+"""
+
+import keras
+from keras import layers
+
+from backbones import register
+
+DEPTHS = {
+    "r18": (2, 2, 2, 2),
+    "r34": (3, 4, 6, 3),
+    "r50": (3, 4, 14, 3),
+    "r100": (3, 13, 30, 3),
+    "r101": (3, 4, 23, 3),
+    "r200": (6, 26, 60, 6),
+}
+WIDTHS = (64, 128, 256, 512)
+
+
+def norm(x, name):
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def conv(x, filters, kernel, stride, name):
+    if kernel > 1 and stride > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    padding = "valid" if stride > 1 else "same"
+    return layers.Conv2D(
+        filters, kernel, stride, padding, use_bias=False, kernel_initializer="he_normal", name=name
+    )(x)  # fmt: skip
+
+
+def activate(x, activation, name):
+    if activation.lower() == "prelu":
+        return layers.PReLU(alpha_initializer=keras.initializers.Constant(0.25), shared_axes=[1, 2], name=name)(x)
+    return layers.Activation(activation, name=name)(x)
+
+
+def squeeze_excite(x, activation, name):
+    """Channels weighed by a two-layer network on their means, reduction 16 (Hu et al., CVPR 2018)."""
+    channels = x.shape[-1]
+    s = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
+    s = activate(layers.Conv2D(channels // 16, 1, name=f"{name}_reduce")(s), activation, f"{name}_act")
+    s = layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_expand")(s)
+    return layers.Multiply(name=f"{name}_scale")([x, s])
+
+
+def block(x, filters, stride, activation, use_se, name):
+    short = x
+    if stride != 1 or x.shape[-1] != filters:
+        short = norm(conv(x, filters, 1, stride, f"{name}_short_conv"), f"{name}_short_bn")
+    y = conv(norm(x, f"{name}_1_bn"), filters, 3, 1, f"{name}_1_conv")
+    y = activate(norm(y, f"{name}_2_bn"), activation, f"{name}_act")
+    y = norm(conv(y, filters, 3, stride, f"{name}_2_conv"), f"{name}_3_bn")
+    y = squeeze_excite(y, activation, f"{name}_se") if use_se else y
+    return layers.Add(name=f"{name}_add")([short, y])
+
+
+def ir_net(input_shape, depths, widths=WIDTHS, activation="prelu", use_se=False, stem_strides=1, name="ir"):
+    """Image (H, W, C) → feature map (H/16, W/16, widths[-1])."""
+    inputs = layers.Input(input_shape)
+    x = conv(inputs, widths[0], 3, stem_strides, "stem_conv")
+    x = activate(norm(x, "stem_bn"), activation, "stem_act")
+    for stack, (depth, filters) in enumerate(zip(depths, widths, strict=True), 1):
+        for unit in range(depth):
+            x = block(x, filters, 1 if unit else 2, activation, use_se, f"stack{stack}_block{unit + 1}")
+    return keras.Model(inputs, x, name=name)
+
+
+@register(*DEPTHS)
+@register(*(f"se_{name}" for name in DEPTHS), use_se=True)
+def build(name, input_shape, use_se=False, **kwargs):
+    return ir_net(input_shape, DEPTHS[name.removeprefix("se_")], use_se=use_se, name=name, **kwargs)
+
+
+@register("ir_tiny", depths=(1, 1, 1, 1), widths=(32, 64, 128, 256), stem_strides=2)
+def build_tiny(name, input_shape, depths, widths, stem_strides, **kwargs):
+    """A small IR network for small sets and CPUs: stride already in the stem, one unit a stack."""
+    return ir_net(input_shape, depths, widths, stem_strides=stem_strides, name=name, **kwargs)

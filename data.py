@@ -1,0 +1,463 @@
+"""Any source of faces → batches: the one module that imports tensorflow.
+
+`open_faces` is the one door. Behind it stand a source (where samples lie), an order (which samples make batch `step` of
+`epoch`: a function of the seed alone, so that a run can stop anywhere and go on) and a list of augmentations.
+"""
+
+import dataclasses
+import itertools
+import logging
+import os
+import re
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+import augment
+from formats import recordio
+
+log = logging.getLogger("face")
+
+IMAGE_TYPES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+
+# Batches are loaded by tf.data's threads: OpenCV's own would only fight with them over 112-pixel images.
+cv2.setNumThreads(1)
+
+
+
+def strategy() -> tf.distribute.Strategy:
+    """The strategy whose scope this is called in; the default one has one replica."""
+    return tf.distribute.get_strategy()
+
+
+# ---------------------------------------------------------------------------------------------------------- sources
+
+
+class Source:
+    """Where samples lie: `labels` int32 (n,) in 0…C−1, `class_names` (C,), and the bytes of each image."""
+
+    labels: np.ndarray
+    class_names: list[str]
+    embeddings: np.ndarray | None = None
+
+    def __len__(self):
+        return len(self.labels)
+
+    def read(self, i: int) -> bytes:
+        """Encoded image `i`."""
+        with open(self.name(i), "rb") as file:
+            return file.read()
+
+    def name(self, i: int) -> str:
+        """What to call sample `i` in a message."""
+        raise NotImplementedError
+
+
+class FolderSource(Source):
+    """Images in folders of any depth: a person is the folder that holds the image."""
+
+    def __init__(self, root: str, rule: Callable[[str], str] | None = None):
+        self.root = root
+        found = [
+            (rule(os.path.join(folder, name)) if rule else os.path.relpath(folder, root), folder, name)
+            for folder, _, names in os.walk(root, followlinks=True)
+            for name in names
+            if name.lower().endswith(IMAGE_TYPES)
+        ]
+        if not found:
+            raise ValueError(
+                f"{root} holds no image ({' '.join(IMAGE_TYPES)}) and no train.rec. "
+                "Expected one folder a person, or an InsightFace dataset directory."
+            )
+        found.sort(key=lambda item: (_natural(item[0]), item[1:]))
+        self.class_names, self.labels = _number([person for person, _, _ in found])
+        self.paths = Strings([os.path.relpath(os.path.join(folder, name), root) for _, folder, name in found])
+
+    def name(self, i):
+        return os.path.join(self.root, self.paths[i])
+
+
+class RecordSource(Source):
+    """An InsightFace `train.rec`, read in place."""
+
+    def __init__(self, path: str):
+        self.file = recordio.RecordFile(path)
+        self.positions, labels = recordio.face_index(self.file)
+        if len(labels) == 0:
+            raise ValueError(f"{path} holds no image record. Copy or pack the dataset again.")
+        values, inverse = np.unique(labels, return_inverse=True)
+        self.class_names, self.labels = [f"{value:g}" for value in values], inverse.astype(np.int32)
+
+    def read(self, i):
+        return recordio.unpack(self.file.read(int(self.positions[i])))[1]
+
+    def name(self, i):
+        return f"{self.file.path} record {self.file.keys[self.positions[i]]}"
+
+
+class ListSource(Source):
+    """`image_names`, `image_classes` and perhaps `embeddings` of an npz, as the cleaning and distilling tools write."""
+
+    def __init__(self, path: str):
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = {"image_names", "image_classes"} - set(arrays.files)
+            if missing:
+                raise ValueError(f"{path}: array {sorted(missing)[0]!r} is missing. Received: {arrays.files}")
+            self.paths = Strings([str(name) for name in arrays["image_names"]])
+            values, inverse = np.unique(arrays["image_classes"], return_inverse=True)
+            self.embeddings = arrays["embeddings"] if "embeddings" in arrays.files else None
+        self.class_names, self.labels = [str(v) for v in values], inverse.astype(np.int32)
+
+    def name(self, i):
+        return self.paths[i]
+
+
+class Strings:
+    """Many strings in one block of bytes: millions of Python strings would cost ten times as much."""
+
+    def __init__(self, strings: list[str]):
+        encoded = [os.fsencode(s) for s in strings]
+        self.ends = np.cumsum([0] + [len(s) for s in encoded], dtype=np.int64)
+        self.block = b"".join(encoded)
+
+    def __getitem__(self, i):
+        return os.fsdecode(self.block[self.ends[i] : self.ends[i + 1]])
+
+
+def open_source(path: str, rule: Callable[[str], str] | None = None) -> Source:
+    """Folder, InsightFace directory, `.rec` or `.npz` → Source."""
+    path = os.path.expanduser(str(path))
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"data_path {path!r} does not exist. Expected a folder, a .rec or a .npz.")
+    record = os.path.join(path, "train.rec")
+    if os.path.isdir(path):
+        return RecordSource(record) if os.path.exists(record) else FolderSource(path, rule)
+    if path.endswith(".rec"):
+        return RecordSource(path)
+    if path.endswith(".npz"):
+        return ListSource(path)
+    raise ValueError(f"data_path {path!r}: expected a folder, a .rec or a .npz (or a tf.data.Dataset object)")
+
+
+def _natural(name):
+    """Sort key: 2 before 10, numbers before words."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _number(people):
+    """Sorted class names of all samples → (distinct names, labels 0…C−1)."""
+    labels = np.cumsum([False] + [a != b for a, b in itertools.pairwise(people)], dtype=np.int32)
+    return [name for name, _ in itertools.groupby(people)], labels
+
+
+# ----------------------------------------------------------------------------------------------------------- orders
+
+
+@dataclasses.dataclass(frozen=True)
+class Shuffled:
+    """Every sample once an epoch, in an order of (seed, epoch); the rest that fills no batch waits for the next."""
+
+    labels: np.ndarray
+    batch_size: int
+
+    def __post_init__(self):
+        if len(self.labels) < self.batch_size:
+            raise ValueError(
+                f"{len(self.labels)} images are fewer than one batch of {self.batch_size}: "
+                f"use batch_size={max(len(self.labels) // 2, 1)} or less."
+            )
+
+    @property
+    def steps(self):
+        return len(self.labels) // self.batch_size
+
+    def __call__(self, seed: int, epoch: int) -> np.ndarray:
+        """→ indices (steps, batch_size)."""
+        order = np.random.default_rng((seed, epoch)).permutation(len(self.labels))
+        return order[: self.steps * self.batch_size].reshape(self.steps, self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class PeopleByImages:
+    """P×K batches: `image_per_class` images of each of P different people, always full.
+
+    An epoch shows every image of everybody who has at least two, in groups of K; the last group of a person is filled up
+    with images of theirs drawn again. Nobody stands twice in one batch.
+    """
+
+    labels: np.ndarray
+    batch_size: int
+    image_per_class: int
+
+    def __post_init__(self):
+        if self.batch_size % self.image_per_class:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of image_per_class {self.image_per_class}: "
+                f"use {max(self.batch_size // self.image_per_class, 1) * self.image_per_class}."
+            )
+        if len(self.people) < self.per_batch:
+            raise ValueError(
+                f"{len(self.people)} people have two or more images, a P×K batch of {self.batch_size} needs "
+                f"{self.per_batch}: use batch_size={len(self.people) * self.image_per_class} or less."
+            )
+
+    @property
+    def people(self):
+        return np.flatnonzero(np.bincount(self.labels) >= 2)
+
+    @property
+    def per_batch(self):
+        return self.batch_size // self.image_per_class
+
+    @property
+    def steps(self):
+        counts = np.bincount(self.labels)
+        return max(int(np.sum(-(-counts[counts >= 2] // self.image_per_class))) // self.per_batch, 1)
+
+    def __call__(self, seed, epoch):
+        rng = np.random.default_rng((seed, epoch))
+        groups = self._groups(rng)
+        batches = [self._batch(groups, rng) for _ in range(self.steps)]
+        return np.array(batches).reshape(self.steps, self.batch_size)
+
+    def _groups(self, rng):
+        """(person, K indices) in random order."""
+        by_person = np.split(np.argsort(self.labels, kind="stable"), np.cumsum(np.bincount(self.labels))[:-1])
+        groups = []
+        for person in self.people:
+            mine = rng.permutation(by_person[person])
+            mine = np.concatenate([mine, rng.choice(mine, -len(mine) % self.image_per_class)])
+            groups += [(person, group) for group in mine.reshape(-1, self.image_per_class)]
+        return [groups[i] for i in rng.permutation(len(groups))]
+
+    def _batch(self, groups, rng):
+        """Takes groups of different people off the end of `groups`; draws new ones when those left do not suffice."""
+        taken, waiting = {}, []
+        while groups and len(taken) < self.per_batch:
+            person, group = groups.pop()
+            if person in taken:
+                waiting.append((person, group))
+            else:
+                taken[person] = group
+        groups += reversed(waiting)
+        for person in rng.permutation(self.people) if len(taken) < self.per_batch else []:
+            if len(taken) < self.per_batch and person not in taken:
+                taken[person] = rng.choice(np.flatnonzero(self.labels == person), self.image_per_class)
+        return list(taken.values())
+
+
+# ------------------------------------------------------------------------------------------------------ image → batch
+
+
+def decode(data: bytes | np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Encoded image or uint8 array → RGB uint8 (height, width, 3) of `shape`; ValueError where it is damaged."""
+    image = _decode_bytes(data) if isinstance(data, bytes) else data
+    if image.shape[:2] == tuple(shape):
+        return image
+    shrinks = image.shape[0] > shape[0] or image.shape[1] > shape[1]
+    return cv2.resize(image, tuple(shape)[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _decode_bytes(data):
+    if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise ValueError(f"the JPEG is cut off after {len(data)} bytes")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+    except cv2.error as error:
+        raise ValueError(f"OpenCV cannot decode it: {error.err}") from None
+    if image is None:
+        raise ValueError(f"not an image: {len(data)} bytes beginning with {data[:4]!r}")
+    return image
+
+
+def normalise(images):
+    """uint8 0…255 → float32 (x − 127.5) / 128, the input of every model here. tf tensors and numpy arrays."""
+    return (tf.cast(images, tf.float32) - 127.5) / 128.0
+
+
+@dataclasses.dataclass
+class Faces:
+    """Batches of `(images uint8 (B, H, W, C), {"labels": int32 (B,)})`, with `"teacher"` (B, D) where one is asked.
+
+    `skipped` names the images that could not be decoded; another image stands in their place.
+    """
+
+    source: Source
+    order: Shuffled | PeopleByImages
+    shape: tuple[int, int, int] = (112, 112, 3)
+    augmentations: list = dataclasses.field(default_factory=list)
+    seed: int = 0
+    teacher: Callable | None = None
+    workers: int = tf.data.AUTOTUNE
+    skipped: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def steps(self):
+        return self.order.steps
+
+    @property
+    def classes(self):
+        return len(self.source.class_names)
+
+    @property
+    def fingerprint(self):
+        """What a resumed run must find unchanged."""
+        return [len(self.source), self.classes, int(np.bitwise_xor.reduce(self.source.labels * np.int32(2654435))), self.steps]
+
+    def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
+        """Endless dataset that begins with batch `step` of `epoch`."""
+
+        def positions():
+            for e in itertools.count(epoch):
+                order = self.order(self.seed, e)
+                for s in range(step if e == epoch else 0, self.steps):
+                    yield np.int64(e), np.int64(s), order[s]
+
+        scalar = tf.TensorSpec((), tf.int64)
+        signature = (scalar, scalar, tf.TensorSpec((self.order.batch_size,), tf.int64))
+        dataset = tf.data.Dataset.from_generator(positions, output_signature=signature)
+        return dataset.map(self._tensors, num_parallel_calls=self.workers).prefetch(2)
+
+    def _tensors(self, epoch, step, indices):
+        size = self.order.batch_size
+        images, labels, teacher = tf.numpy_function(
+            self.load, [epoch, step, indices], [tf.uint8, tf.int32, tf.float32], stateful=False
+        )
+        images.set_shape((size, *self.shape))
+        labels.set_shape((size,))
+        if not self.has_teacher:
+            return images, {"labels": labels}
+        teacher.set_shape((size, None))
+        return images, {"labels": labels, "teacher": teacher}
+
+    @property
+    def has_teacher(self):
+        return self.teacher is not None or self.source.embeddings is not None
+
+    def load(self, epoch: int, step: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Indices (B,) → images uint8, labels int32 and teacher embeddings (B, D) (D = 0 without a teacher)."""
+        rng = np.random.default_rng((self.seed, int(epoch), int(step), 1))
+        images, used = np.empty((len(indices), *self.shape), np.uint8), np.empty(len(indices), np.int64)
+        for row, i in enumerate(indices):
+            used[row], image = self._readable(int(i))
+            for change in self.augmentations:
+                image = change(image, rng)
+            images[row] = image if self.shape[2] == 3 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+        return images, self.source.labels[used], self._teacher(images, used)
+
+    def _teacher(self, images, used):
+        if self.teacher is not None:
+            return np.asarray(self.teacher((images.astype(np.float32) - 127.5) / 128), np.float32)
+        if self.source.embeddings is not None:
+            return np.asarray(self.source.embeddings[used], np.float32)
+        return np.empty((len(used), 0), np.float32)
+
+    def _readable(self, i):
+        """Sample `i`, or the next one that can be decoded."""
+        for j in itertools.chain(range(i, len(self.source)), range(i)):
+            if j in self.skipped:
+                continue
+            try:
+                return j, decode(self.source.read(j), self.shape[:2])
+            except (ValueError, OSError) as error:
+                self.skipped[j] = f"{self.source.name(j)}: {error}"
+                log.warning("skipped image %d so far: %s", len(self.skipped), self.skipped[j])
+        raise ValueError(f"none of the {len(self.source)} images can be decoded; the first: {self.skipped[i]}")
+
+
+@dataclasses.dataclass
+class ReadyFaces:
+    """A finite, batched `tf.data.Dataset` of `(images, labels)` or `(images, (embeddings, labels))`, as it is.
+
+    Labels are integers (B,) or one-hot (B, classes). Floating-point images must be normalised already.
+    """
+
+    dataset: tf.data.Dataset
+    classes: int = 0
+    skipped: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        self.steps = int(self.dataset.cardinality())
+        if self.steps < 0:
+            self.steps = sum(1 for _ in self.dataset) if self.steps == tf.data.UNKNOWN_CARDINALITY else 0
+        if self.steps == 0:
+            raise ValueError("data_path: the dataset is empty or endless. Give it one epoch long, without repeat().")
+        self.dataset = self.dataset.map(self._named)
+        if not self.classes:
+            log.info("counting the classes of the dataset: one pass over its labels")
+            self.classes = 1 + max(int(tf.reduce_max(y["labels"])) for _, y in self.dataset)
+        self.fingerprint = [self.steps, self.classes]
+
+    def _named(self, images, labels):
+        teacher, labels = labels if isinstance(labels, (tuple, list)) else (None, labels)
+        if labels.shape.rank == 2:
+            self.classes = labels.shape[1]
+            labels = tf.argmax(labels, -1)
+        named = {"labels": tf.cast(labels, tf.int32)}
+        return images, named if teacher is None else {**named, "teacher": teacher}
+
+    @property
+    def has_teacher(self):
+        return "teacher" in self.dataset.element_spec[1]
+
+    def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
+        """Endless dataset that begins with batch `step`."""
+        return self.dataset.skip(step).concatenate(self.dataset.repeat())
+
+
+def open_faces(
+    path: str | tf.data.Dataset,
+    batch_size: int = 128,
+    shape: tuple[int, int, int] = (112, 112, 3),
+    augmentations: list | None = None,
+    image_per_class: int = 0,
+    seed: int = 0,
+    teacher: Callable | None = None,
+    source: Source | None = None,
+) -> Faces | ReadyFaces:
+    """Folder, InsightFace directory, `.rec`, `.npz` or dataset → `Faces`.
+
+    `image_per_class` > 0 asks for P×K batches. `source` saves indexing `path` again. Raises ValueError on an empty
+    folder, a single class, or fewer images than a batch, each with its remedy.
+    """
+    if isinstance(path, tf.data.Dataset):
+        if teacher is not None:
+            raise ValueError("teacher_model_interf: a ready dataset brings its own embeddings: (images, (embeddings, labels))")
+        return ReadyFaces(path)
+    source = source or open_source(path)
+    if len(source.class_names) < 2:
+        raise ValueError(
+            f"{path} holds one class only, {source.class_names[0]!r} ({len(source)} images): "
+            "training needs two people or more, one folder each."
+        )
+    order = PeopleByImages(source.labels, batch_size, image_per_class) if image_per_class else Shuffled(source.labels, batch_size)
+    return Faces(source, order, shape, augmentations or [], seed, teacher)
+
+
+# ------------------------------------------------------------------------------------------------ names of the seed's
+
+
+def prepare_dataset(
+    data_path, batch_size=128, img_shape=(112, 112), random_status=0, random_crop=(100, 100, 3),
+    random_cutout_mask_area=0.0, image_per_class=0, teacher_model_interf=None, seed=0,
+):  # fmt: skip
+    """→ (endless dataset of normalised float images and integer labels, steps per epoch)."""
+    changes = augment.from_status(random_status, random_crop, random_cutout_mask_area)
+    shape = (*img_shape[:2], 3)
+    faces = open_faces(data_path, batch_size, shape, changes, image_per_class, seed, teacher_model_interf)
+    if faces.has_teacher:
+        return faces.batches().map(lambda x, y: (normalise(x), (y["teacher"], y["labels"]))), faces.steps
+    return faces.batches().map(lambda x, y: (normalise(x), y["labels"])), faces.steps
+
+
+def show_batch_sample(dataset, rows: int = 8, path: str | None = None):
+    """First batch of a dataset as one picture, `rows` images high → uint8 array; written to `path` if given."""
+    images = next(iter(dataset))[0].numpy()
+    images = images if images.dtype == np.uint8 else np.clip(images * 128 + 127.5, 0, 255).astype(np.uint8)
+    columns = len(images) // rows or 1
+    sheet = np.vstack([np.hstack(images[i : i + columns]) for i in range(0, len(images) // columns * columns, columns)])
+    if path:
+        cv2.imwrite(path, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    return sheet

@@ -1,0 +1,389 @@
+"""Backbone + tail = basic model (image → embedding); basic model + head + losses = `FaceModel`, which trains.
+
+A basic model is a plain functional Keras model whose last layer is named "embedding"; it loads without any code of ours.
+"""
+
+import logging
+import os
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+import backbones
+import losses
+from backbones import fused_norm
+
+log = logging.getLogger("face")
+
+
+# ------------------------------------------------------------------------------------------------------- basic models
+
+
+def print_buildin_models() -> None:
+    """Print every name that `buildin_models` knows."""
+    print(">>>> buildin_models")
+    print("InsightFace IR, mobile:", ", ".join(backbones.REGISTRY))
+    print("keras.applications:", ", ".join(sorted(backbones.applications())))
+
+
+def buildin_models(
+    stem_model, dropout=1, emb_shape=512, input_shape=(112, 112, 3), output_layer="GDC", bn_momentum=0.99, bn_epsilon=0.001,
+    add_pointwise_conv=False, pointwise_conv_act="relu", use_bias=False, scale=True, weights=None, **kwargs,
+) -> keras.Model:  # fmt: skip
+    """Backbone name or model → basic model, (B, H, W, C) normalised images → (B, emb_shape).
+
+    `output_layer`: "E" BN, dropout, flatten, dense (InsightFace); "F" the same without the BN; "GAP" mean over the map;
+    "GDC" depthwise convolution over the whole map (MobileFaceNet). `dropout` 0 or 1 is none. `bn_momentum` and
+    `bn_epsilon` go to every BatchNormalization when they differ from the defaults. `weights="imagenet"` downloads.
+    """
+    if output_layer not in TAILS:
+        raise ValueError(f"output_layer: expected one of {', '.join(TAILS)}. Received: {output_layer!r}")
+    if isinstance(stem_model, str):
+        stem_model = backbones.build(stem_model, input_shape, weights, **kwargs)
+    if (bn_momentum, bn_epsilon) != (0.99, 0.001):
+        _set_batch_norm(stem_model, bn_momentum, bn_epsilon)
+    bn = {"momentum": bn_momentum, "epsilon": bn_epsilon}
+    x = stem_model.outputs[0]
+    if add_pointwise_conv:
+        x = _pointwise(x, x.shape[-1] // 2 if add_pointwise_conv == -1 else 512, pointwise_conv_act, bn)
+    x = TAILS[output_layer](x, emb_shape, dropout if 0 < dropout < 1 else 0, use_bias, bn)
+    x = layers.BatchNormalization(scale=scale, name="pre_embedding", **bn)(x)
+    x = layers.Activation("linear", dtype="float32", name="embedding")(x)
+    return keras.Model(stem_model.inputs, x, name=stem_model.name)
+
+
+def _pointwise(x, filters, activation, bn):
+    x = layers.Conv2D(filters, 1, use_bias=False, name="pw_conv")(x)
+    x = layers.BatchNormalization(name="pw_bn", **bn)(x)
+    if activation.lower() == "prelu":
+        return layers.PReLU(shared_axes=[1, 2], name="pw_act")(x)
+    return layers.Activation(activation, name="pw_act")(x)
+
+
+def _dropout(x, rate, name):
+    return layers.Dropout(rate, name=name)(x) if rate else x
+
+
+def _dense(x, units, use_bias, name):
+    return layers.Dense(units, use_bias=use_bias, kernel_initializer="glorot_normal", name=name)(x)
+
+
+def _tail_e(x, units, dropout, use_bias, bn):
+    x = layers.BatchNormalization(name="E_batchnorm", **bn)(x)
+    x = layers.Flatten(name="E_flatten")(_dropout(x, dropout, "E_dropout"))
+    return _dense(x, units, use_bias, "E_dense")
+
+
+def _tail_f(x, units, dropout, use_bias, bn):
+    x = layers.Flatten(name="F_flatten")(_dropout(x, dropout, "F_dropout"))
+    return _dense(x, units, use_bias, "F_dense")
+
+
+def _tail_gap(x, units, dropout, use_bias, bn):
+    x = layers.BatchNormalization(name="GAP_batchnorm", **bn)(x)
+    x = layers.GlobalAveragePooling2D(name="GAP_pool")(x)
+    return _dense(_dropout(x, dropout, "GAP_dropout"), units, use_bias, "GAP_dense")
+
+
+def _tail_gdc(x, units, dropout, use_bias, bn):
+    if x.shape[1] is None or x.shape[2] is None:
+        raise ValueError(f"output_layer 'GDC' needs a fixed input size. Received: feature map {tuple(x.shape)}. Give input_shape, or use 'GAP'.")
+    x = layers.DepthwiseConv2D(tuple(x.shape[1:3]), use_bias=False, name="GDC_dw")(x)
+    x = _dropout(layers.BatchNormalization(name="GDC_batchnorm", **bn)(x), dropout, "GDC_dropout")
+    x = layers.Conv2D(units, 1, use_bias=use_bias, kernel_initializer="glorot_normal", name="GDC_conv")(x)
+    return layers.Flatten(name="GDC_flatten")(x)
+
+
+TAILS = {"E": _tail_e, "F": _tail_f, "GAP": _tail_gap, "GDC": _tail_gdc}
+
+
+def _set_batch_norm(model, momentum, epsilon):
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum, layer.epsilon = momentum, epsilon
+
+
+# ------------------------------------------------------------------------------------------------------------ surgery
+
+
+def rebuild(model: keras.Model, change) -> keras.Model:
+    """Copy of a functional model with `change(layer)` in place of each layer (None: the layer as it is).
+
+    Weights and trainable flags are carried over layer by layer; a changed layer keeps those whose shapes fit.
+    """
+
+    def clone(layer):
+        new = change(layer)
+        return type(layer).from_config(layer.get_config()) if new is None else new
+
+    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    for old, new in zip(_leaves(model), _leaves(copy), strict=True):
+        new.trainable = old.trainable
+        if [tuple(w.shape) for w in old.weights] == [tuple(w.shape) for w in new.weights]:
+            new.set_weights(old.get_weights())
+    return copy
+
+
+def _leaves(model):
+    return [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+
+
+def add_l2_regularizer_2_model(
+    model, weight_decay, custom_objects=None, apply_to_batch_normal=False, apply_to_bias=False
+) -> keras.Model:
+    """Copy with L2(weight_decay / 2) on Dense and convolution kernels, BN gammas and betas, PReLU alphas; weights kept.
+
+    The loss grows by weight_decay / 2 · Σw²: the gradient is weight_decay · w, as in MXNet and torch. Batch
+    normalisation (and PReLU) and biases only when asked for.
+    """
+    suffixes = ["kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer"]
+    suffixes += ["bias_regularizer"] if apply_to_bias else []
+    suffixes += ["gamma_regularizer", "beta_regularizer", "alpha_regularizer"] if apply_to_batch_normal else []
+    regularizer = keras.regularizers.serialize(keras.regularizers.L2(weight_decay / 2))
+
+    def change(layer):
+        config = layer.get_config()
+        named = [name for name in suffixes if name in config]
+        return type(layer).from_config({**config, **dict.fromkeys(named, regularizer)}) if named else None
+
+    return rebuild(model, change)
+
+
+def replace_ReLU_with_PReLU(model, target_activation="PReLU", **kwargs) -> keras.Model:  # noqa: N802
+    """Copy with PReLU(0.25, one slope a channel), or another activation, for every ReLU; all other weights kept."""
+
+    def change(layer):
+        is_relu = isinstance(layer, layers.ReLU) or (
+            isinstance(layer, layers.Activation) and layer.activation is keras.activations.relu
+        )
+        if not is_relu:
+            return None
+        if target_activation != "PReLU":
+            return layers.Activation(target_activation, name=layer.name, **kwargs)
+        quarter = keras.initializers.Constant(0.25)
+        return layers.PReLU(alpha_initializer=quarter, shared_axes=[1, 2], name=layer.name, **kwargs)
+
+    return rebuild(model, change)
+
+
+# -------------------------------------------------------------------------------------------------------------- heads
+
+
+class Head(keras.layers.Layer):
+    """Embedding (B, D) and labels (B,) → (scores (B, C), labels (B,)); `gives` names the scores."""
+
+    gives = "scores"
+
+    def __init__(self, units, name, kernel_regularizer=None, seed=None):
+        super().__init__(name=name, dtype="float32")
+        self.units, self.seed = units, seed
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def get_config(self):
+        regularizer = keras.regularizers.serialize(self.kernel_regularizer)
+        return {"units": self.units, "name": self.name, "kernel_regularizer": regularizer}
+
+
+@keras.saving.register_keras_serializable("face")
+class SoftmaxHead(Head):
+    """Logits x·W + b."""
+
+    gives = "logits"
+
+    def __init__(self, units=1000, name="softmax_logits", kernel_regularizer=None, seed=None):
+        super().__init__(units, name, kernel_regularizer, seed)
+
+    def build(self, shape):
+        initial = keras.initializers.GlorotUniform(self.seed)
+        self.kernel = self.add_weight(
+            (shape[-1], self.units), initial, regularizer=self.kernel_regularizer, name="kernel"
+        )
+        self.bias = self.add_weight((self.units,), "zeros", name="bias")
+
+    def call(self, embedding, labels=None):
+        return ops.matmul(embedding, self.kernel) + self.bias, labels
+
+
+@keras.saving.register_keras_serializable("face")
+class NormDense(Head):
+    """Cosines between the embedding and each class's center; with `loss_top_k` sub-centers the nearest one counts.
+
+    (B, D) → (B, units). Weight "norm_dense_w" (D, units · loss_top_k).  Deng et al., ECCV 2020 (sub-center ArcFace), eq. 2.
+    """
+
+    gives = "cosine"
+
+    def __init__(self, units=1000, kernel_regularizer=None, loss_top_k=1, append_norm=False, partial_fc_split=0, name="arcface", seed=None):
+        super().__init__(units, name, kernel_regularizer, seed)
+        if append_norm or partial_fc_split:
+            raise ValueError(
+                "NormDense: append_norm is not needed, losses read the norm by name; partial_fc_split is not supported, "
+                "a sampled head replaces it. Leave both out."
+            )
+        self.loss_top_k = loss_top_k
+
+    def get_config(self):
+        return {**super().get_config(), "loss_top_k": self.loss_top_k}
+
+    def build(self, shape):
+        self.kernel = self.add_weight(
+            (shape[-1], self.units * self.loss_top_k),
+            keras.initializers.RandomNormal(stddev=0.01, seed=self.seed),
+            regularizer=self.kernel_regularizer,
+            name="norm_dense_w",
+        )
+
+    def call(self, embedding, labels=None):
+        cosine = ops.matmul(ops.normalize(embedding, axis=-1), ops.normalize(self.kernel, axis=0))
+        if self.loss_top_k > 1:
+            cosine = ops.max(ops.reshape(cosine, (-1, self.units, self.loss_top_k)), axis=-1)
+        return cosine, labels
+
+
+HEADS = {"softmax": SoftmaxHead, "arcface": NormDense}
+
+
+# ---------------------------------------------------------------------------------------------------------- FaceModel
+
+
+@keras.saving.register_keras_serializable("face")
+class Mean(keras.losses.Loss):
+    """Mean of values that are losses already: Keras's own way to divide by the global batch on several replicas."""
+
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
+@keras.saving.register_keras_serializable("face")
+class FaceModel(keras.Model):
+    """Embedder + head + the losses ("terms") of one stage.  (B, H, W, C) images → embedding (B, D).
+
+    uint8 images are normalised here, (x − 127.5) / 128; floating-point ones are taken as they are. Logs: loss, accuracy
+    (without a margin), target_cosine, each term by its name when there are several, regular_loss when there is one.
+    """
+
+    def __init__(self, embedder, head=None, terms=(), term_weights=None, name="face_model"):
+        super().__init__(name=name)
+        self.embedder, self.head, self.terms = embedder, head, list(terms)
+        self.term_weights = [float(w) for w in term_weights or [1.0] * len(self.terms)]
+        if head is not None and not head.built:
+            head.build((None, embedder.output_shape[-1]))
+            head.built = True
+        for term in self.terms:
+            term.attach(head.units if head else term.num_classes, embedder.output_shape[-1])
+        self.mean = Mean()
+        self.trackers = [keras.metrics.Mean(name=name) for name in self._tracked()]
+        self.built = True
+
+    def _tracked(self):
+        names = [f"{term.short}_loss" for term in self.terms] if len(self.terms) > 1 else []
+        names += ["accuracy"] if self.head is not None else []
+        names += ["target_cosine"] if self.head is not None and self.head.gives == "cosine" else []
+        return names + (["regular_loss"] if self.losses else [])
+
+    def get_config(self):
+        return {
+            "embedder": keras.saving.serialize_keras_object(self.embedder),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "terms": [keras.saving.serialize_keras_object(term) for term in self.terms],
+            "term_weights": self.term_weights,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        parts = {key: keras.saving.deserialize_keras_object(config[key]) for key in ("embedder", "head", "terms")}
+        return cls(**{**config, **parts})
+
+    def compile(self, *args, **kwargs):
+        """As Keras's; where XLA will not run, batch normalisation is switched to the fused operation."""
+        super().compile(*args, **kwargs)
+        fused_norm.set_fused(self, not self.jit_compile)
+
+    def call(self, images, training=False):
+        if keras.backend.is_int_dtype(images.dtype):
+            images = (ops.cast(images, "float32") - 127.5) / 128.0
+        return self.embedder(images, training=training)
+
+    def named_outputs(self, embedding, targets: dict) -> dict:
+        """Everything that a loss may read, by name."""
+        outputs = {**targets, "embedding": ops.cast(embedding, "float32")}
+        if self.head is not None:
+            outputs[self.head.gives], outputs["labels"] = self.head(outputs["embedding"], targets["labels"])
+        return outputs
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Weighted sum of the terms and the regularisation, reduced over the global batch."""
+        outputs = self.named_outputs(y_pred, y)
+        values = [
+            term(outputs["labels"], *(outputs[name] for name in term.reads), training=training) for term in self.terms
+        ]
+        total = sum(weight * self.mean(None, value) for weight, value in zip(self.term_weights, values, strict=True))
+        regular = sum(self.losses) if self.losses else None
+        self._track(values, outputs, regular)
+        return total if regular is None else total + self.mean(None, ops.reshape(regular, (1,)))
+
+    def _track(self, values, outputs, regular):
+        found = {f"{term.short}_loss": value for term, value in zip(self.terms, values, strict=True)}
+        found["regular_loss"] = regular
+        if self.head is not None:
+            scores, labels = outputs[self.head.gives], outputs["labels"]
+            found["accuracy"] = ops.cast(ops.equal(ops.argmax(scores, -1), ops.cast(labels, "int32")), "float32")
+            found["target_cosine"] = ops.take_along_axis(scores, labels[:, None], axis=1)
+        for tracker in self.trackers:
+            tracker.update_state(found[tracker.name])
+
+
+# -------------------------------------------------------------------------------------------------------- save and load
+
+
+def load(path: str, custom_objects: dict | None = None, compile: bool = True) -> keras.Model:
+    """`.keras` or `.h5` → model; every registered loss, head and model of ours is known here."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"model file {path!r} does not exist. Expected a .keras or .h5 file.")
+    return keras.models.load_model(path, custom_objects=custom_objects, compile=compile)
+
+
+def save(model: keras.Model, path: str) -> None:
+    """Write `.keras` or `.h5` so that a crash leaves the old file whole.
+
+    HDF5 holds functional models only: a FaceModel is written there as image → scores, without the losses' memory.
+    """
+    stem, suffix = os.path.splitext(path)
+    if suffix not in (".keras", ".h5"):
+        raise ValueError(f"expected a name ending in .keras or .h5. Received: {path!r}")
+    if suffix == ".h5" and isinstance(model, FaceModel):
+        model = _functional(model)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    model.save(f"{stem}.part{suffix}")
+    os.replace(f"{stem}.part{suffix}", path)
+
+
+def _functional(model):
+    embedder = model.embedder
+    if model.head is None:
+        return embedder
+    return keras.Model(embedder.inputs, model.head(embedder.outputs[0])[0])
+
+
+def split(model: keras.Model, layer: int | None = None) -> tuple[keras.Model, Head | None]:
+    """Any saved or built model → (basic model, head or None).
+
+    The embedding is the output of layer `layer`, or of the layer named "embedding" among the last five.
+    """
+    if isinstance(model, FaceModel):
+        return model.embedder, model.head
+    if layer is None:
+        named = [i for i, found in enumerate(model.layers[-5:], len(model.layers[-5:]) * -1) if found.name == "embedding"]
+        if not named:
+            names = ", ".join(found.name for found in model.layers[-5:])
+            raise ValueError(f"no layer named 'embedding' among the last five ({names}): give its index as basic_model.")
+        layer = named[-1]
+    heads = [found for found in model.layers if isinstance(found, Head)]
+    return keras.Model(model.inputs, model.layers[layer].output), heads[-1] if heads else None
+
+
+def parameters(model: keras.Model) -> int:
+    """Number of all weights, moving statistics included."""
+    return int(sum(np.prod(w.shape) for w in model.weights))

@@ -1,0 +1,1 @@
+"""What surrounds a run: its checkpoint, its recipe file, its report."""
