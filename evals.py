@@ -106,8 +106,14 @@ class Embedder:
         self.shape = model.input_shape[1:3]
 
     def decode(self, images: list) -> np.ndarray:
-        """Encoded images or arrays → uint8 (n, H, W, 3) of the model's size."""
-        return np.stack([data.decode(image, self.shape) for image in images])
+        """Encoded images or arrays → uint8 (n, H, W, 3) of the model's size; ValueError numbers a damaged one."""
+        decoded = []
+        for number, image in enumerate(images):
+            try:
+                decoded.append(data.decode(image, self.shape))
+            except ValueError as error:
+                raise ValueError(f"evaluation image {number} (pair {number // 2}): {error}") from error
+        return np.stack(decoded)
 
     def __call__(self, images: np.ndarray, flip: bool = True) -> np.ndarray:
         """uint8 (n, H, W, 3) → float32 (n, D); with `flip` the mirrored image's embedding is added."""
@@ -115,19 +121,26 @@ class Embedder:
         return plain + self._run(images[:, :, ::-1]) if flip else plain
 
     def _run(self, images):
-        found = []
-        for start in range(0, len(images), self.batch_size):
-            batch = images[start : start + self.batch_size]
-            filled = np.concatenate([batch, np.zeros((self.batch_size - len(batch), *batch.shape[1:]), np.uint8)])
-            found.append(self._batch(self._channels(filled))[: len(batch)])
-        return np.concatenate(found)
+        found = self.model.predict(_Batches(images, self.batch_size, self.model.input_shape[-1]), verbose=0)
+        return np.asarray(found)[: len(images)]
 
-    def _batch(self, images):
-        normalised = (images.astype(np.float32) - 127.5) / 128
-        return np.asarray(self.model.predict(normalised, batch_size=self.batch_size, verbose=0))
 
-    def _channels(self, images):
-        return images if self.model.input_shape[-1] == 3 else images.mean(-1, keepdims=True)
+class _Batches(keras.utils.PyDataset):
+    """Normalised batches of one shape: `predict` compiles once and is called once."""
+
+    def __init__(self, images, size, channels):
+        super().__init__()
+        self.images, self.size, self.channels = images, size, channels
+
+    def __len__(self):
+        return -(-len(self.images) // self.size)
+
+    def __getitem__(self, number):
+        batch = np.zeros((self.size, *self.images.shape[1:]), np.float32)
+        part = self.images[number * self.size : (number + 1) * self.size]
+        batch[: len(part)] = part
+        batch = (batch - 127.5) / 128
+        return batch if self.channels == 3 else batch.mean(-1, keepdims=True)
 
 
 def unit(embeddings: np.ndarray) -> np.ndarray:

@@ -265,9 +265,11 @@ class CenterLoss(FaceLoss):
         return 0.5 * ops.sum(ops.square(away), axis=-1)
 
     def _move(self, labels, away):
+        """Samples of one class all write the same row, so that the order of writing does not matter."""
         same = ops.cast(labels[:, None] == labels[None], "float32")
-        share = away * (self.alpha / (1.0 + ops.sum(same, axis=1)))[:, None]
-        self.centers.assign(ops.scatter_update_add(self.centers, labels, share))
+        step = self.alpha * ops.matmul(same, away) / (1.0 + ops.sum(same, axis=1, keepdims=True))
+        rows = ops.take(self.centers, labels, axis=0) + step
+        self.centers.assign(ops.scatter_update(self.centers, labels[:, None], rows))
 
 
 # -------------------------------------------------------------------------------------------------------------- pairs

@@ -273,10 +273,10 @@ class FaceModel(keras.Model):
         for term in self.terms:
             term.attach(head.units if head else term.num_classes, embedder.output_shape[-1])
         self.mean = Mean()
-        self.trackers = [keras.metrics.Mean(name=name) for name in self._tracked()]
+        self.trackers = [keras.metrics.Mean(name=name) for name in self._tracker_names()]
         self.built = True
 
-    def _tracked(self):
+    def _tracker_names(self):
         names = [f"{term.short}_loss" for term in self.terms] if len(self.terms) > 1 else []
         names += ["accuracy"] if self.head is not None else []
         names += ["target_cosine"] if self.head is not None and self.head.gives == "cosine" else []
@@ -319,10 +319,10 @@ class FaceModel(keras.Model):
         values = [
             term(outputs["labels"], *(outputs[name] for name in term.reads), training=training) for term in self.terms
         ]
-        total = sum(weight * self.mean(None, value) for weight, value in zip(self.term_weights, values, strict=True))
+        total = sum(weight * self.mean(value, value) for weight, value in zip(self.term_weights, values, strict=True))
         regular = sum(self.losses) if self.losses else None
         self._track(values, outputs, regular)
-        return total if regular is None else total + self.mean(None, ops.reshape(regular, (1,)))
+        return total if regular is None else total + self.mean(*[ops.reshape(regular, (1,))] * 2)
 
     def _track(self, values, outputs, regular):
         found = {f"{term.short}_loss": value for term, value in zip(self.terms, values, strict=True)}

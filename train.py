@@ -25,6 +25,7 @@ import models
 import myCallbacks
 import optimizers
 from runs.checkpoint import Checkpoint, KeepMetrics, Position
+from runs.memory import keep_freed_memory
 
 log = logging.getLogger("face")
 
@@ -190,6 +191,7 @@ class Train:
         steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
     ):  # fmt: skip
         _refuse(locals())
+        keep_freed_memory()
         self.data_path, self.eval_paths, self.custom_objects = data_path, list(eval_paths), dict(custom_objects or {})
         self.stem, self.suffix = os.path.splitext(os.path.join("checkpoints", save_path))
         self.suffix = self.suffix or ".keras"
@@ -319,6 +321,7 @@ class Train:
                 initial_epoch=start.epoch,
                 steps_per_epoch=self.faces.steps - start.step,
                 callbacks=[keep, *self._callbacks(number, start.step)],
+                shuffle=False,
                 verbose=self.verbose,
             )
             start = Position(fitted.epoch[-1] + 1)

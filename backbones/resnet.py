@@ -59,10 +59,10 @@ def block(x, filters, stride, activation, use_se, name):
     return layers.Add(name=f"{name}_add")([short, y])
 
 
-def ir_net(input_shape, depths, widths=WIDTHS, activation="prelu", use_se=False, stem_strides=1, name="ir"):
+def ir_net(input_shape, depths, widths=WIDTHS, activation="prelu", use_se=False, name="ir"):
     """Image (H, W, C) → feature map (H/16, W/16, widths[-1])."""
     inputs = layers.Input(input_shape)
-    x = conv(inputs, widths[0], 3, stem_strides, "stem_conv")
+    x = conv(inputs, widths[0], 3, 1, "stem_conv")
     x = activate(norm(x, "stem_bn"), activation, "stem_act")
     for stack, (depth, filters) in enumerate(zip(depths, widths, strict=True), 1):
         for unit in range(depth):
@@ -76,7 +76,19 @@ def build(name, input_shape, use_se=False, **kwargs):
     return ir_net(input_shape, DEPTHS[name.removeprefix("se_")], use_se=use_se, name=name, **kwargs)
 
 
-@register("ir_tiny", depths=(1, 1, 1, 1), widths=(32, 64, 128, 256), stem_strides=2)
-def build_tiny(name, input_shape, depths, widths, stem_strides, **kwargs):
-    """A small IR network for small sets and CPUs: stride already in the stem, one unit a stack."""
-    return ir_net(input_shape, depths, widths, stem_strides=stem_strides, name=name, **kwargs)
+def plain_block(x, filters, activation, name):
+    """Residual unit of He et al. (arXiv:1512.03385) that halves the map: half the batch norms of an IR unit."""
+    short = norm(conv(x, filters, 1, 2, f"{name}_short_conv"), f"{name}_short_bn")
+    y = activate(norm(conv(x, filters, 3, 2, f"{name}_1_conv"), f"{name}_1_bn"), activation, f"{name}_1_act")
+    y = norm(conv(y, filters, 3, 1, f"{name}_2_conv"), f"{name}_2_bn")
+    return activate(layers.Add(name=f"{name}_add")([short, y]), activation, f"{name}_2_act")
+
+
+@register("r_tiny")
+def build_tiny(name, input_shape, widths=(64, 128, 256), activation="relu"):
+    """A residual network for small sets and CPUs: a 5×5 stem of stride 4, then one unit a width."""
+    inputs = layers.Input(input_shape)
+    x = activate(norm(conv(inputs, widths[0], 5, 4, "stem_conv"), "stem_bn"), activation, "stem_act")
+    for stack, filters in enumerate(widths, 1):
+        x = plain_block(x, filters, activation, f"stack{stack}")
+    return keras.Model(inputs, x, name=name)

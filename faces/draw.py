@@ -20,7 +20,7 @@ log = logging.getLogger("face")
 
 SIZE = 112
 CANVAS = 2 * SIZE  # drawn at twice the size and shrunk: smooth edges
-VERSION = 3
+VERSION = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,22 +163,22 @@ def _nose_and_mouth(sketch, smile, opened):
 def _occlude(sketch):
     """Dark glasses, a hand or a scarf over some images."""
     kind, person = sketch.rng.random(), sketch.person
-    if kind < 0.08:
+    if kind < 0.04:
         for side in (-1, 1):
             sketch.ellipse(side * person.eye_gap, person.eye_height, 0.075, 0.05, (25, 25, 30), 1.2)
-    elif kind < 0.2:
+    elif kind < 0.12:
         x, y = sketch.rng.uniform(-0.3, 0.3), sketch.rng.uniform(-0.2, 0.35)
         sketch.ellipse(x, y, *sketch.rng.uniform(0.05, 0.14, 2), sketch.rng.uniform(0, 255, 3), angle=sketch.rng.uniform(0, 180))
 
 
 def _light(image, rng):
     """Brightness rising in one direction, colour of the lamp, gamma."""
-    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.6)
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.45)
     axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
     slope = 1 + strength * (np.cos(angle) * axis[None] + np.sin(angle) * axis[:, None])
-    lamp = rng.uniform(0.5, 1.25) * rng.uniform(0.8, 1.2, 3)
+    lamp = rng.uniform(0.65, 1.15) * rng.uniform(0.88, 1.12, 3)
     lit = np.clip(image * slope[..., None].astype(np.float32) * (lamp / 255).astype(np.float32), 0, 1)
-    return 255 * cv2.pow(lit, np.exp(rng.uniform(-0.35, 0.35)))
+    return 255 * cv2.pow(lit, np.exp(rng.uniform(-0.2, 0.2)))
 
 
 def face(person: Identity, rng: np.random.Generator) -> np.ndarray:
@@ -194,7 +194,7 @@ def face(person: Identity, rng: np.random.Generator) -> np.ndarray:
     image = _light(cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32), rng)
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.8))
-    noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 8))
+    noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 6))
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
@@ -218,11 +218,11 @@ def jpeg(image: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
-def pairs(count: int, images: int, folds: int, seed: int) -> list[tuple[int, int, int, int]]:
+def pairs(count: int, images: int, folds: int, seed: int, pairs_a_fold: int = 20) -> list[tuple[int, int, int, int]]:
     """(person, image, person, image) for a pairs file: half same, half different, in folds of disjoint people."""
     rng, found = np.random.default_rng(seed), []
     for group in np.array_split(np.arange(count), folds):
-        for _ in range(60):
+        for _ in range(pairs_a_fold):
             a, b = rng.choice(images, 2, replace=False)
             p, q = rng.choice(group, 2, replace=False)
             found += [(p, a, p, b), (p, rng.integers(images), q, rng.integers(images))]

@@ -10,12 +10,12 @@ from faces import draw
 
 keras.utils.set_random_seed(0)
 
-data_path, held_out = draw.dataset(train_people=300, held_out_people=80, images=10)
+data_path, held_out = draw.dataset(train_people=300, held_out_people=60, images=10)
 eval_paths = [held_out]
 save_path = "drawn_faces.keras"
-basic_model = models.buildin_models("ir_tiny", dropout=0, emb_shape=128, output_layer="E", widths=(16, 32, 64, 128))
-batch_size = 60
-augmentations = [augment.flip, augment.Affine(), augment.Colour(balance=0.15)]
+basic_model = models.buildin_models("r_tiny", dropout=0, emb_shape=128, output_layer="E", bn_momentum=0.9, widths=(24, 48, 96))
+batch_size = 32
+augmentations = [augment.flip, augment.Affine(5, 0.06, 0.03)]
 lr_base, lr_decay, lr_decay_steps, lr_min = 0.05, 1e-3, 6, 5e-5
 
 sch = [
