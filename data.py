@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import functools
 import itertools
 import logging
 import os
@@ -315,6 +316,8 @@ class Faces:
                 for s in range(step if e == epoch else 0, self.steps):
                     yield np.int64(e), np.int64(s), order[s]
 
+        if self.has_teacher:
+            _ = self.teacher_width  # asked here, outside the graph
         scalar = tf.TensorSpec((), tf.int64)
         signature = (scalar, scalar, tf.TensorSpec((self.order.batch_size,), tf.int64))
         dataset = tf.data.Dataset.from_generator(positions, output_signature=signature)
@@ -329,12 +332,18 @@ class Faces:
         labels.set_shape((size,))
         if not self.has_teacher:
             return images, {"labels": labels}
-        teacher.set_shape((size, None))
+        teacher.set_shape((size, self.teacher_width))
         return images, {"labels": labels, "teacher": teacher}
 
     @property
     def has_teacher(self):
         return self.teacher is not None or self.source.embeddings is not None
+
+    @functools.cached_property
+    def teacher_width(self):
+        """Length of the teacher's embeddings: a callable tells it only when it is called, with a batch as in training."""
+        blank = np.zeros((self.order.batch_size, *self.shape), np.uint8)
+        return self._teacher(blank, np.zeros(len(blank), np.int64)).shape[1]
 
     def load(self, epoch: int, step: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Indices (B,) → images uint8, labels int32 and teacher embeddings (B, D) (D = 0 without a teacher)."""

@@ -50,7 +50,7 @@ def buildin_models(
     x = TAILS[output_layer](x, emb_shape, dropout if 0 < dropout < 1 else 0, use_bias, bn)
     x = layers.BatchNormalization(scale=scale, name="pre_embedding", **bn)(x)
     x = layers.Activation("linear", dtype="float32", name="embedding")(x)
-    return keras.Model(stem_model.inputs, x, name=stem_model.name)
+    return keras.Model(stem_model.inputs[0], x, name=stem_model.name)
 
 
 def _pointwise(x, filters, activation, bn):
@@ -171,7 +171,7 @@ def replace_ReLU_with_PReLU(model, target_activation="PReLU", **kwargs) -> keras
 
 
 class Head(keras.layers.Layer):
-    """Embedding (B, D) and labels (B,) → (scores (B, C), labels (B,)); `gives` names the scores."""
+    """Embedding (B, D) and labels (B,) → (scores (B, C), labels (B,)), or scores alone; `gives` names the scores."""
 
     gives = "scores"
 
@@ -179,6 +179,13 @@ class Head(keras.layers.Layer):
         super().__init__(name=name, dtype="float32")
         self.units, self.seed = units, seed
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def scores(self, embedding):
+        """(B, D) → (B, units)"""
+        raise NotImplementedError
+
+    def call(self, embedding, labels=None):
+        return self.scores(embedding) if labels is None else (self.scores(embedding), labels)
 
     def get_config(self):
         regularizer = keras.regularizers.serialize(self.kernel_regularizer)
@@ -201,8 +208,8 @@ class SoftmaxHead(Head):
         )
         self.bias = self.add_weight((self.units,), "zeros", name="bias")
 
-    def call(self, embedding, labels=None):
-        return ops.matmul(embedding, self.kernel) + self.bias, labels
+    def scores(self, embedding):
+        return ops.matmul(embedding, self.kernel) + self.bias
 
 
 @keras.saving.register_keras_serializable("face")
@@ -234,11 +241,11 @@ class NormDense(Head):
             name="norm_dense_w",
         )
 
-    def call(self, embedding, labels=None):
+    def scores(self, embedding):
         cosine = ops.matmul(ops.normalize(embedding, axis=-1), ops.normalize(self.kernel, axis=0))
         if self.loss_top_k > 1:
             cosine = ops.max(ops.reshape(cosine, (-1, self.units, self.loss_top_k)), axis=-1)
-        return cosine, labels
+        return cosine
 
 
 HEADS = {"softmax": SoftmaxHead, "arcface": NormDense}
@@ -270,8 +277,8 @@ class FaceModel(keras.Model):
         if head is not None and not head.built:
             head.build((None, embedder.output_shape[-1]))
             head.built = True
-        for term in self.terms:
-            term.attach(head.units if head else term.num_classes, embedder.output_shape[-1])
+        for term in (term for term in self.terms if not term.built):
+            term.attach(head.units if head else getattr(term, "num_classes", 0) or 0, embedder.output_shape[-1])
         self.mean = Mean()
         self.trackers = [keras.metrics.Mean(name=name) for name in self._tracker_names()]
         self.built = True
@@ -300,6 +307,13 @@ class FaceModel(keras.Model):
         """As Keras's; where XLA will not run, batch normalisation is switched to the fused operation."""
         super().compile(*args, **kwargs)
         fused_norm.set_fused(self, not self.jit_compile)
+
+    def get_compile_config(self):
+        return {"optimizer": keras.optimizers.serialize(self.optimizer)} if self.compiled else None
+
+    def compile_from_config(self, config):
+        self.compile(keras.optimizers.deserialize(config["optimizer"]))
+        self.optimizer.build(self.trainable_variables)
 
     def call(self, images, training=False):
         if keras.backend.is_int_dtype(images.dtype):
@@ -364,7 +378,7 @@ def _functional(model):
     embedder = model.embedder
     if model.head is None:
         return embedder
-    return keras.Model(embedder.inputs, model.head(embedder.outputs[0])[0])
+    return keras.Model(embedder.inputs[0], model.head(embedder.outputs[0]))
 
 
 def split(model: keras.Model, layer: int | None = None) -> tuple[keras.Model, Head | None]:
@@ -381,7 +395,7 @@ def split(model: keras.Model, layer: int | None = None) -> tuple[keras.Model, He
             raise ValueError(f"no layer named 'embedding' among the last five ({names}): give its index as basic_model.")
         layer = named[-1]
     heads = [found for found in model.layers if isinstance(found, Head)]
-    return keras.Model(model.inputs, model.layers[layer].output), heads[-1] if heads else None
+    return keras.Model(model.inputs[0], model.layers[layer].output), heads[-1] if heads else None
 
 
 def parameters(model: keras.Model) -> int:

@@ -332,11 +332,10 @@ class Train:
     # --------------------------------------------------------------------------------------------------------- stage
 
     def _fingerprint(self, stage, first_epoch):
-        optimizer = stage.optimizer and json.loads(json.dumps(keras.optimizers.serialize(stage.optimizer), default=str))
         shapes = json.dumps([list(w.shape) for w in self.basic_model.weights]).encode()
         return {
             "losses": stage.describe(),
-            "optimizer": optimizer,
+            "optimizer": _optimizer_mark(stage.optimizer),
             "bottleneckOnly": stage.bottleneck_only,
             "lossTopK": stage.sub_centers,
             "first epoch": first_epoch,
@@ -472,6 +471,14 @@ def _refuse(arguments):
     for name, (off, text) in instead.items():
         if arguments[name] not in (off, 0, None):
             raise ValueError(f"Train: {name}={arguments[name]}: {text}. Leave it at {off}.")
+
+
+def _optimizer_mark(optimizer):
+    """Kind and settings; not the name, which counts up in a notebook, nor the rate, which Train sets."""
+    if optimizer is None:
+        return None
+    config = {k: v for k, v in optimizer.get_config().items() if k not in ("name", "learning_rate")}
+    return type(optimizer).__name__ + json.dumps(config, sort_keys=True, default=str)
 
 
 def _unfreeze(flags):

@@ -3,16 +3,18 @@
 import ctypes
 import sys
 
-MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep large freed blocks for the next step instead of giving them back → whether it could.
+    """Let the C library keep freed blocks for the next step instead of giving them back → whether it could.
 
-    TensorFlow on CPU allocates each activation anew; returning the pages and faulting them in again costs a tenth of a
-    training step. Only glibc has the switch.
+    TensorFlow on CPU allocates each activation anew. With glibc's defaults the pages of large blocks go back to the system
+    and are faulted in again at every step, which can cost as much as the arithmetic of a small network: one heap, no
+    mapped blocks, no trimming. Only glibc has these switches.
     """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return bool(mallopt and mallopt(MMAP_THRESHOLD, 2**30) and mallopt(TRIM_THRESHOLD, 2**31 - 1))
+    settings = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, ARENA_MAX: 1, TOP_PAD: 2**28}
+    return mallopt is not None and all(mallopt(name, value) for name, value in settings.items())

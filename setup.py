@@ -1,0 +1,36 @@
+"""Install: `pip install .[test]`; extras carry what only some jobs need."""
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    "test": ["pytest>=8", "pytest-timeout>=2.3", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"],
+    "dev": ["ruff>=0.8"],
+    "jax": ["jax>=0.4.38"],
+    "detect": ["mtcnn>=1.0.0"],
+    "export": ["onnx>=1.17", "tf2onnx>=1.16", "onnxruntime>=1.20", "ai-edge-litert>=1.0"],
+    "notebook": ["notebook>=7"],
+    "board": ["tensorboard>=2.18"],
+    "gpu": ["tensorflow[and-cuda]>=2.18"],
+}
+
+setup(
+    name="face-trainer",
+    version="0.1.0",
+    description="A Keras 3 trainer for face recognition: schedules of losses, evaluation, exact resume",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["backbones", "faces", "formats", "recipes", "runs"]),
+    py_modules=["augment", "data", "evals", "losses", "models", "myCallbacks", "optimizers", "plot", "train"],
+    install_requires=[
+        "tensorflow-cpu>=2.18; sys_platform == 'linux' and platform_machine == 'x86_64'",
+        "tensorflow>=2.18; sys_platform != 'linux' or platform_machine != 'x86_64'",
+        "keras>=3.10",
+        "numpy>=1.26",
+        "pandas>=2.2",
+        "scikit-learn>=1.5",
+        "matplotlib>=3.9",
+        "opencv-python-headless>=4.11",
+        "tqdm>=4.66",
+    ],
+    extras_require=EXTRAS,
+)
