@@ -27,7 +27,6 @@ IMAGE_TYPES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"
 cv2.setNumThreads(1)
 
 
-
 def strategy() -> tf.distribute.Strategy:
     """The strategy whose scope this is called in; the default one has one replica."""
     return tf.distribute.get_strategy()
@@ -305,7 +304,12 @@ class Faces:
     @property
     def fingerprint(self):
         """What a resumed run must find unchanged."""
-        return [len(self.source), self.classes, int(np.bitwise_xor.reduce(self.source.labels * np.int32(2654435))), self.steps]
+        return [
+            len(self.source),
+            self.classes,
+            int(np.bitwise_xor.reduce(self.source.labels * np.int32(2654435))),
+            self.steps,
+        ]
 
     def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
         """Endless dataset that begins with batch `step` of `epoch`."""
@@ -433,7 +437,9 @@ def open_faces(
     """
     if isinstance(path, tf.data.Dataset):
         if teacher is not None:
-            raise ValueError("teacher_model_interf: a ready dataset brings its own embeddings: (images, (embeddings, labels))")
+            raise ValueError(
+                "teacher_model_interf: a ready dataset brings its own embeddings: (images, (embeddings, labels))"
+            )
         return ReadyFaces(path)
     source = source or open_source(path)
     if len(source.class_names) < 2:
@@ -441,7 +447,11 @@ def open_faces(
             f"{path} holds one class only, {source.class_names[0]!r} ({len(source)} images): "
             "training needs two people or more, one folder each."
         )
-    order = PeopleByImages(source.labels, batch_size, image_per_class) if image_per_class else Shuffled(source.labels, batch_size)
+    order = (
+        PeopleByImages(source.labels, batch_size, image_per_class)
+        if image_per_class
+        else Shuffled(source.labels, batch_size)
+    )
     return Faces(source, order, shape, augmentations or [], seed, teacher)
 
 

@@ -52,7 +52,9 @@ def _find_pairs_file(folder):
     for name in ("pairs.txt", "pairs.csv"):
         if os.path.exists(os.path.join(folder, name)):
             return os.path.join(folder, name)
-    raise FileNotFoundError(f"{folder} holds no pairs.txt or pairs.csv: lines 'first second 0|1', paths below the folder.")
+    raise FileNotFoundError(
+        f"{folder} holds no pairs.txt or pairs.csv: lines 'first second 0|1', paths below the folder."
+    )
 
 
 def _folder_pairs(folder, pairs_file):
@@ -232,19 +234,19 @@ def verify(scores: np.ndarray, same: np.ndarray, name: str = "", flip: bool = Tr
     return Verification(name, len(same), top, threshold, folds.mean(), folds.std(), area, tar, flip, sha256)
 
 
-def evaluate_model(model: keras.Model, paths: list[str], batch_size: int = 128, flip: bool = True) -> list[Verification]:
+def evaluate_model(
+    model: keras.Model, paths: list[str], batch_size: int = 128, flip: bool = True
+) -> list[Verification]:
     """Basic model and evaluation sets → results, in order."""
     embed = Embedder(model, batch_size)
     sets = [read_pairs(path) for path in paths]
-    return [
-        verify(pair_scores(embed(embed.decode(s.images), flip)), s.same, s.name, flip, s.sha256) for s in sets
-    ]
+    return [verify(pair_scores(embed(embed.decode(s.images), flip)), s.same, s.name, flip, s.sha256) for s in sets]
 
 
 # ----------------------------------------------------------------------------------------------------------- callback
 
 
-class eval_callback(keras.callbacks.Callback):  # noqa: N801  the name notebooks use
+class eval_callback(keras.callbacks.Callback):
     """Measures `basic_model` on one set after every epoch, and every `eval_freq` batches where that is above 1.
 
     `logs` receive `{name}` (max accuracy), `{name}_thresh`, `{name}_10fold`, `{name}_auc` and `{name}_tar@…`. With
@@ -253,11 +255,13 @@ class eval_callback(keras.callbacks.Callback):  # noqa: N801  the name notebooks
     """
 
     def __init__(
-        self, basic_model, test_bin_file, batch_size=128, save_model=None, eval_freq=1, flip=True, PCA_acc=False,  # noqa: N803
+        self, basic_model, test_bin_file, batch_size=128, save_model=None, eval_freq=1, flip=True, PCA_acc=False,
     ):  # fmt: skip
         super().__init__()
         if PCA_acc:
-            raise ValueError("eval_callback: PCA_acc is not available during training; 10-fold accuracy is always printed.")
+            raise ValueError(
+                "eval_callback: PCA_acc is not available during training; 10-fold accuracy is always printed."
+            )
         self.pairs = read_pairs(test_bin_file)
         self.basic_model, self.flip, self.eval_freq = basic_model, flip, eval_freq
         self.embed = Embedder(basic_model, min(batch_size, len(self.pairs.images)))

@@ -137,8 +137,7 @@ class MarginLoss(FaceLoss):
         super().__init__()
         if not from_logits:
             raise ValueError(
-                f"{type(self).__name__}: from_logits=False has no meaning for a loss that scales cosines itself. "
-                "Leave it out."
+                f"{type(self).__name__}: from_logits=False has no meaning for a loss that scales cosines itself. Leave it out."
             )
         self.scale, self.label_smoothing = scale, label_smoothing
 
@@ -242,18 +241,22 @@ class CenterLoss(FaceLoss):
         if self.initial_file:
             stored = np.load(self.initial_file)
             if stored.shape != (classes, emb_shape):
-                raise ValueError(f"{self.initial_file}: expected centers {(classes, emb_shape)}. Received: {stored.shape}")
+                raise ValueError(
+                    f"{self.initial_file}: expected centers {(classes, emb_shape)}. Received: {stored.shape}"
+                )
             initial = keras.initializers.Constant(stored)
         self.centers = self.add_weight(
             (classes, emb_shape), initial, trainable=False, name="centers", aggregation="mean"
         )
 
     def attach(self, classes, emb_shape):
-        for name, given, found in (("num_classes", self.num_classes, classes), ("emb_shape", self.emb_shape, emb_shape)):
+        for name, given, found in (
+            ("num_classes", self.num_classes, classes),
+            ("emb_shape", self.emb_shape, emb_shape),
+        ):
             if given not in (None, found):
                 raise ValueError(
-                    f"CenterLoss: expected {name}={found}, as in the data and the model. Received: {given}. "
-                    "Leave it out to have it set."
+                    f"CenterLoss: expected {name}={found}, as in the data and the model. Received: {given}. Leave it out to have it set."
                 )
         super().attach(classes, emb_shape)
 

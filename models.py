@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers, ops
 
 import backbones
-import losses
+import losses  # noqa: F401  registers the losses, so that saved models are found
 from backbones import fused_norm
 
 log = logging.getLogger("face")
@@ -88,7 +88,9 @@ def _tail_gap(x, units, dropout, use_bias, bn):
 
 def _tail_gdc(x, units, dropout, use_bias, bn):
     if x.shape[1] is None or x.shape[2] is None:
-        raise ValueError(f"output_layer 'GDC' needs a fixed input size. Received: feature map {tuple(x.shape)}. Give input_shape, or use 'GAP'.")
+        raise ValueError(
+            f"output_layer 'GDC' needs a fixed input size. Received: feature map {tuple(x.shape)}. Give input_shape, or use 'GAP'."
+        )
     x = layers.DepthwiseConv2D(tuple(x.shape[1:3]), use_bias=False, name="GDC_dw")(x)
     x = _dropout(layers.BatchNormalization(name="GDC_batchnorm", **bn)(x), dropout, "GDC_dropout")
     x = layers.Conv2D(units, 1, use_bias=use_bias, kernel_initializer="glorot_normal", name="GDC_conv")(x)
@@ -221,7 +223,16 @@ class NormDense(Head):
 
     gives = "cosine"
 
-    def __init__(self, units=1000, kernel_regularizer=None, loss_top_k=1, append_norm=False, partial_fc_split=0, name="arcface", seed=None):
+    def __init__(
+        self,
+        units=1000,
+        kernel_regularizer=None,
+        loss_top_k=1,
+        append_norm=False,
+        partial_fc_split=0,
+        name="arcface",
+        seed=None,
+    ):
         super().__init__(units, name, kernel_regularizer, seed)
         if append_norm or partial_fc_split:
             raise ValueError(
@@ -389,10 +400,14 @@ def split(model: keras.Model, layer: int | None = None) -> tuple[keras.Model, He
     if isinstance(model, FaceModel):
         return model.embedder, model.head
     if layer is None:
-        named = [i for i, found in enumerate(model.layers[-5:], len(model.layers[-5:]) * -1) if found.name == "embedding"]
+        named = [
+            i for i, found in enumerate(model.layers[-5:], len(model.layers[-5:]) * -1) if found.name == "embedding"
+        ]
         if not named:
             names = ", ".join(found.name for found in model.layers[-5:])
-            raise ValueError(f"no layer named 'embedding' among the last five ({names}): give its index as basic_model.")
+            raise ValueError(
+                f"no layer named 'embedding' among the last five ({names}): give its index as basic_model."
+            )
         layer = named[-1]
     heads = [found for found in model.layers if isinstance(found, Head)]
     return keras.Model(model.inputs[0], model.layers[layer].output), heads[-1] if heads else None

@@ -149,7 +149,8 @@ class CosineLrScheduler(LearningRate):
         if lr_warmup >= 0 and lr_warmup != lr_min:
             raise ValueError("CosineLrScheduler: lr_warmup is lr_min here. Leave it out.")
         super().__init__(
-            Cosine(lr_base, first_restart_step, m_mul, lr_min, warmup_steps, t_mul, cooldown_steps), max(steps_per_epoch, 1)
+            Cosine(lr_base, first_restart_step, m_mul, lr_min, warmup_steps, t_mul, cooldown_steps),
+            max(steps_per_epoch, 1),
         )
 
 
@@ -158,13 +159,15 @@ class OptimizerWeightDecay(keras.callbacks.Callback):
 
     def __init__(self, lr_base=None, wd_base=None, is_lr_on_batch=False):
         super().__init__()
-        log.warning("OptimizerWeightDecay is not needed: optimizers.SGDW and AdamW keep weight_decay / learning_rate constant")
+        log.warning(
+            "OptimizerWeightDecay is not needed: optimizers.SGDW and AdamW keep weight_decay / learning_rate constant"
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------ history
 
 
-class My_history(keras.callbacks.Callback):  # noqa: N801
+class My_history(keras.callbacks.Callback):
     """Lists of every number of every epoch in `history`, written to `initial_file` as JSON.
 
     An existing file is read up to epoch `initial_epoch`: a new run with an old name does not continue its curves.
@@ -207,7 +210,7 @@ def write_json(path: str, value) -> None:
 # ----------------------------------------------------------------------------------------------------------- stopping
 
 
-class Gently_stop_callback(keras.callbacks.Callback):  # noqa: N801
+class Gently_stop_callback(keras.callbacks.Callback):
     """Stops at the end of the epoch once asked to: by the first Ctrl-C or SIGTERM, or by a file named `stop_file`.
 
     Works in terminals, Jupyter and on Windows; never waits for an answer. A second Ctrl-C stops at once.

@@ -37,7 +37,17 @@ class SGDW(_Decoupled, keras.optimizers.SGD):
 class AdamW(_Decoupled, keras.optimizers.Adam):
     """Adam with decoupled weight decay; arguments as in tensorflow_addons."""
 
-    def __init__(self, weight_decay=0.0, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False, name="AdamW", **kwargs):
+    def __init__(
+        self,
+        weight_decay=0.0,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        name="AdamW",
+        **kwargs,
+    ):
         super().__init__(
             weight_decay, learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, amsgrad=amsgrad, name=name, **kwargs
         )  # fmt: skip

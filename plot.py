@@ -48,7 +48,14 @@ def roc(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = Non
         far, tar, _ = roc_curve(same, scores)
         least = min(least, 1 / max(np.sum(~np.asarray(same, bool)), 1))
         axes.step(np.maximum(far, least / 2), tar, where="post", label=f"{name}, AUC {auc(far, tar):.4f}")
-    axes.set(xscale="log", xlim=(least, 1), ylim=(0, 1.01), xlabel="false accept rate", ylabel="true accept rate", title="ROC")
+    axes.set(
+        xscale="log",
+        xlim=(least, 1),
+        ylim=(0, 1.01),
+        xlabel="false accept rate",
+        ylabel="true accept rate",
+        title="ROC",
+    )
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right")
     return _done(figure, path)

@@ -9,7 +9,6 @@
 import dataclasses
 import difflib
 import hashlib
-import inspect
 import json
 import logging
 import os
@@ -61,7 +60,10 @@ class Stage:
         return any(term.needs_groups for term in self.terms)
 
     def describe(self) -> str:
-        parts = [f"{type(term).__name__}{term.get_config()} × {w:g}" for term, w in zip(self.terms, self.weights, strict=True)]
+        parts = [
+            f"{type(term).__name__}{term.get_config()} × {w:g}"
+            for term, w in zip(self.terms, self.weights, strict=True)
+        ]
         return " + ".join(parts)
 
 
@@ -145,7 +147,12 @@ def _extras(entry):
     for name, weight in [*named, *zip(types, weights, strict=True)]:
         if weight:
             loss = losses.get(name)
-            found.append((type(loss)(alpha) if isinstance(name, str) and isinstance(loss, losses.TripletLoss) else loss, float(weight)))
+            found.append(
+                (
+                    type(loss)(alpha) if isinstance(name, str) and isinstance(loss, losses.TripletLoss) else loss,
+                    float(weight),
+                )
+            )
     return found
 
 
@@ -156,7 +163,9 @@ def _typed(loss, kind):
     if isinstance(loss, losses.KerasLoss) and kind == "arcface":
         loss.head, loss.reads = "arcface", ("cosine",)
     elif kind not in (loss.head, loss.short):
-        raise ValueError(f"'type' {kind!r} does not fit {type(loss).__name__}, which is {loss.head or loss.short!r}. Leave it out.")
+        raise ValueError(
+            f"'type' {kind!r} does not fit {type(loss).__name__}, which is {loss.head or loss.short!r}. Leave it out."
+        )
     return loss
 
 
@@ -199,7 +208,10 @@ class Train:
             raise ValueError(f"save_path: expected a name ending in .keras or .h5. Received: {save_path!r}")
         self.strategy = data.strategy()
         self.batch_size = batch_size * self.strategy.num_replicas_in_sync
-        self.lr = {"lr_base": lr_base, "lr_decay": lr_decay, "lr_decay_steps": lr_decay_steps, "lr_min": lr_min, "lr_warmup_steps": lr_warmup_steps}  # fmt: skip
+        self.lr = {
+            "lr_base": lr_base, "lr_decay": lr_decay, "lr_decay_steps": lr_decay_steps, "lr_min": lr_min,
+            "lr_warmup_steps": lr_warmup_steps,
+        }  # fmt: skip
         self.eval_freq, self.image_per_class, self.teacher = eval_freq, image_per_class, teacher_model_interf
         self.augmentations = augmentations
         if augmentations is None:
@@ -225,7 +237,9 @@ class Train:
         if basic_model is None and model is None:
             model = self.stem + self.suffix
             if not os.path.exists(model):
-                raise FileNotFoundError(f"neither basic_model nor model is given, and {model} does not exist to go on from.")
+                raise FileNotFoundError(
+                    f"neither basic_model nor model is given, and {model} does not exist to go on from."
+                )
         if model is not None:
             model = models.load(model, self.custom_objects, compile) if isinstance(model, str) else model
             self.basic_model, self.head = models.split(model, basic_model if isinstance(basic_model, int) else None)
@@ -237,7 +251,9 @@ class Train:
         elif isinstance(basic_model, keras.Model):
             self.basic_model = basic_model
         else:
-            raise ValueError(f"basic_model: expected a model, a file, or a layer index beside model=. Received: {basic_model!r}")
+            raise ValueError(
+                f"basic_model: expected a model, a file, or a layer index beside model=. Received: {basic_model!r}"
+            )
 
     def _evaluation(self, path):
         return evals.eval_callback(self.basic_model, path, batch_size=self.batch_size, eval_freq=self.eval_freq)
@@ -251,7 +267,14 @@ class Train:
         """The stage's batches, in P×K groups where one of its losses needs them."""
         groups = self.image_per_class or (4 if stage.needs_groups else 0)
         self.faces = data.open_faces(
-            self.data_path, self.batch_size, self.input_shape, self.augmentations, groups, self.seed, self.teacher, self.source
+            self.data_path,
+            self.batch_size,
+            self.input_shape,
+            self.augmentations,
+            groups,
+            self.seed,
+            self.teacher,
+            self.source,
         )
         self.source = getattr(self.faces, "source", None)
         self.schedule = self.schedule or myCallbacks.read_schedule(**self.lr, steps_per_epoch=self.faces.steps)
@@ -270,8 +293,8 @@ class Train:
         return initial_epoch
 
     def train_single_scheduler(
-        self, epoch, loss=None, initial_epoch=0, lossWeight=1, optimizer=None, bottleneckOnly=False, lossTopK=1, type=None,  # noqa: N803
-        embLossTypes=None, embLossWeights=1, tripletAlpha=0.35,  # noqa: N803
+        self, epoch, loss=None, initial_epoch=0, lossWeight=1, optimizer=None, bottleneckOnly=False, lossTopK=1, type=None,
+        embLossTypes=None, embLossWeights=1, tripletAlpha=0.35,
     ) -> int:  # fmt: skip
         """One stage by keywords; `loss=None` goes on with the loss in use."""
         loss = loss if loss is not None else getattr(self, "cur_loss", None)
@@ -285,7 +308,9 @@ class Train:
         has_teacher = self.open_data(stage).has_teacher
         distills = any("teacher" in term.reads for term in stage.terms)
         if distills and not has_teacher:
-            raise ValueError("distill: the data bring no embeddings. Give teacher_model_interf=, or an npz with embeddings.")
+            raise ValueError(
+                "distill: the data bring no embeddings. Give teacher_model_interf=, or an npz with embeddings."
+            )
         if has_teacher and not distills:
             log.info("the data bring a teacher's embeddings: distill 7 added to the stage")
             return dataclasses.replace(stage, extras=(*stage.extras, (losses.DistillCosineLoss(), 7.0)))
@@ -383,14 +408,22 @@ class Train:
     def _make_head(self, stage):
         options = {"loss_top_k": stage.sub_centers} if stage.head == "arcface" else {}
         if stage.head == "softmax" and stage.sub_centers > 1:
-            raise ValueError("lossTopK needs a loss over cosines, such as losses.ArcfaceLoss(). Received: a softmax loss.")
-        new = models.HEADS[stage.head](self.faces.classes, kernel_regularizer=self._head_decay(), seed=self.seed, **options)
+            raise ValueError(
+                "lossTopK needs a loss over cosines, such as losses.ArcfaceLoss(). Received: a softmax loss."
+            )
+        new = models.HEADS[stage.head](
+            self.faces.classes, kernel_regularizer=self._head_decay(), seed=self.seed, **options
+        )
         if type(self.head) is type(new) and _same(self.head.get_config(), new.get_config()):
             return self.head
         new.build((None, self.basic_model.output_shape[-1]))
         new.built = True
         carried = _carry(self.head, new)
-        log.info("head: %s, %s", new.name, f"{carried} of {len(new.weights)} weights carried over" if carried else "built anew")
+        log.info(
+            "head: %s, %s",
+            new.name,
+            f"{carried} of {len(new.weights)} weights carried over" if carried else "built anew",
+        )
         return new
 
     def _head_decay(self):

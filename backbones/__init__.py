@@ -43,11 +43,15 @@ def build(name: str, input_shape: tuple[int, int, int], weights: str | None = No
     key = name.lower()
     if key in REGISTRY:
         if weights is not None:
-            raise ValueError(f"{name}: there are no {weights!r} weights. Use weights=None, or load your own file with pretrained=.")
+            raise ValueError(
+                f"{name}: there are no {weights!r} weights. Use weights=None, or load your own file with pretrained=."
+            )
         return REGISTRY[key](tuple(input_shape), **kwargs)
     if key not in applications():
         near = difflib.get_close_matches(key, names(), 1)
-        raise ValueError(f"unknown backbone {name!r}." + (f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(names())}"))
+        raise ValueError(
+            f"unknown backbone {name!r}." + (f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(names())}")
+        )
     return _application(applications()[key], input_shape, weights, kwargs)
 
 

@@ -21,7 +21,9 @@ def cpu() -> float:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("lfw_budget", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "lfw_budget", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", required=True, help="folder with train.rec and lfw_dev.bin")
     parser.add_argument("--seconds", type=float, default=1500, help="CPU-seconds, user + system")
     arguments = parser.parse_args(argv)
@@ -30,7 +32,13 @@ def main(argv: list[str] | None = None) -> int:
     from runs import recipe, report
 
     path = os.path.join(ROOT, "recipes", "lfw_small.py")
-    settings = {"data_path": arguments.data, "eval_paths": [], "save_path": "lfw_budget.keras", "resume": False, "verbose": 2}
+    settings = {
+        "data_path": arguments.data,
+        "eval_paths": [],
+        "save_path": "lfw_budget.keras",
+        "resume": False,
+        "verbose": 2,
+    }
     epochs = epochs_within(recipe.load(path, settings), arguments.seconds)
     keywords, sch = recipe.load(path, {**settings, "lr_decay_steps": epochs})
     train(keywords, sch, os.path.join(arguments.data, "lfw_dev.bin"), arguments.seconds, report)
@@ -65,7 +73,9 @@ def train(keywords, sch, bin_file, seconds, report):
     print(f"{trainer.basic_model.count_params():,} parameters, {len(trainer.my_history.history['loss'])} epochs, "
           f"{spent:.0f} of {seconds:.0f} CPU-seconds")  # fmt: skip
     print(report.accuracy_table([("lfw_small", result)]))
-    print("Keras_insightface, MobileNet, 1,471 CPU-seconds on the same kind of machine: 10-fold 0.839 ± 0.031, AUC 0.918, TAR@FAR=0.01 0.380")
+    print(
+        "Keras_insightface, MobileNet, 1,471 CPU-seconds on the same kind of machine: 10-fold 0.839 ± 0.031, AUC 0.918, TAR@FAR=0.01 0.380"
+    )
 
 
 if __name__ == "__main__":

@@ -117,7 +117,9 @@ def _hair_and_head(sketch):
     person, (w, h) = sketch.person, sketch.person.head
     sketch.polygon(_head_outline(person, 1.12) - [0, 0.03], person.hair, 0.5)
     length = person.hair_length * h
-    sketch.polygon([(-w * 1.1, -h * 0.3), (w * 1.1, -h * 0.3), (w * 1.15, length), (-w * 1.15, length)], person.hair, 0.4)
+    sketch.polygon(
+        [(-w * 1.1, -h * 0.3), (w * 1.1, -h * 0.3), (w * 1.15, length), (-w * 1.15, length)], person.hair, 0.4
+    )
     for side in (-1, 1):
         sketch.ellipse(side * w, 0.0, person.ears, person.ears * 1.6, person.skin * 0.9, 0.4)
     sketch.polygon(_head_outline(person), person.skin, 0.8)
@@ -155,7 +157,9 @@ def _nose_and_mouth(sketch, smile, opened):
     if opened > 0.25:
         sketch.ellipse(0, y, half * 0.85, lip + opened * 0.03, (60, 25, 25), 1.1)
     bend = lip + abs(smile) * 0.02
-    sketch.ellipse(0, y - smile * 0.012, half, bend, person.lips, 1.1, start=0 if smile > 0 else 180, end=180 if smile > 0 else 360)
+    sketch.ellipse(
+        0, y - smile * 0.012, half, bend, person.lips, 1.1, start=0 if smile > 0 else 180, end=180 if smile > 0 else 360
+    )
     sketch.ellipse(0, y, half, lip * 0.6, person.lips, 1.1)
     sketch.ellipse(*person.mole, 0.008, 0.008, person.skin * 0.35)
 
@@ -168,7 +172,9 @@ def _occlude(sketch):
             sketch.ellipse(side * person.eye_gap, person.eye_height, 0.075, 0.05, (25, 25, 30), 1.2)
     elif kind < 0.12:
         x, y = sketch.rng.uniform(-0.3, 0.3), sketch.rng.uniform(-0.2, 0.35)
-        sketch.ellipse(x, y, *sketch.rng.uniform(0.05, 0.14, 2), sketch.rng.uniform(0, 255, 3), angle=sketch.rng.uniform(0, 180))
+        sketch.ellipse(
+            x, y, *sketch.rng.uniform(0.05, 0.14, 2), sketch.rng.uniform(0, 255, 3), angle=sketch.rng.uniform(0, 180)
+        )
 
 
 def _light(image, rng):

@@ -24,8 +24,17 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("recipe", nargs="?", default=DEFAULT, help="Python file with Train's keywords and sch")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", dest="settings", help="keywords of Train, over the recipe's")
-    parser.add_argument("--dry-run", action="store_true", help="print stages, steps, learning rate and memory, and stop")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="keywords of Train, over the recipe's",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print stages, steps, learning rate and memory, and stop"
+    )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:

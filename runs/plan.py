@@ -13,11 +13,19 @@ def describe(trainer: "train.Train", sch: list[dict]) -> str:
     rows, epoch = [], 0
     for stage in train.read_plan(sch):
         faces = trainer.open_data(stage)
-        rows.append({**_row(trainer, stage, faces), "epochs": f"{epoch + 1}–{epoch + stage.epoch}", "lr": _rates(trainer, epoch, stage)})
+        rows.append(
+            {
+                **_row(trainer, stage, faces),
+                "epochs": f"{epoch + 1}–{epoch + stage.epoch}",
+                "lr": _rates(trainer, epoch, stage),
+            }
+        )
         epoch += stage.epoch
     model = trainer.basic_model
     head = f"{model.name}: {model.count_params():,} parameters, input {model.input_shape[1:]}, embedding {model.output_shape[-1]}"
-    return "\n".join([head, f"{faces.classes:,} classes, batch {trainer.batch_size}", pd.DataFrame(rows).to_string(index=False)])
+    return "\n".join(
+        [head, f"{faces.classes:,} classes, batch {trainer.batch_size}", pd.DataFrame(rows).to_string(index=False)]
+    )
 
 
 def _row(trainer, stage, faces):

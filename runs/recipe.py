@@ -46,7 +46,9 @@ def _literal(text):
 def load(path: str, settings: dict) -> tuple[dict, list]:
     """Recipe file → (keywords for `Train`, schedule)."""
     if not os.path.exists(path):
-        raise FileNotFoundError(f"recipe {path!r} does not exist. Expected a Python file with Train's keywords and sch.")
+        raise FileNotFoundError(
+            f"recipe {path!r} does not exist. Expected a Python file with Train's keywords and sch."
+        )
     names = {**runpy.run_path(path, init_globals=settings), **settings}
     missing = [name for name in ("data_path", "save_path", "sch") if name not in names]
     if missing:

@@ -6,13 +6,13 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import cv2
+import numpy as np
+import pytest
 
-import models  # noqa: E402
-from faces import draw  # noqa: E402
-from formats import evalbin, recordio  # noqa: E402
+import models
+from faces import draw
+from formats import evalbin, recordio
 
 
 def pytest_collection_modifyitems(items):

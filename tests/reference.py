@@ -45,7 +45,9 @@ def SoftmaxLoss(labels, logits, label_smoothing=0.0):
 
 
 def CenterLoss(labels, embedding, centers):
-    return np.array([0.5 * ((x - centers[y]) ** 2).sum() for x, y in zip(embedding.astype(np.float64), labels, strict=True)])
+    return np.array(
+        [0.5 * ((x - centers[y]) ** 2).sum() for x, y in zip(embedding.astype(np.float64), labels, strict=True)]
+    )
 
 
 def moved_centers(labels, embedding, centers, alpha):
@@ -85,7 +87,9 @@ def BatchAllTripletLoss(labels, embedding, alpha=0.35):
 
 
 def DistillCosineLoss(labels, embedding, teacher):
-    unit = [x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True) for x in (embedding, teacher)]
+    unit = [
+        x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True) for x in (embedding, teacher)
+    ]
     return 1 - (unit[0] * unit[1]).sum(1)
 
 

@@ -88,5 +88,3 @@ def test_missing_files(tmp_path):
         evals.read_pairs(str(tmp_path / "lfw.bin"))
     with pytest.raises(FileNotFoundError, match="pairs.txt"):
         evals.read_pairs(str(tmp_path))
-
-

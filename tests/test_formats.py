@@ -10,7 +10,15 @@ from formats import evalbin, recordio
 
 def test_records_round_trip_with_magic_inside(tmp_path):
     magic = struct.pack("<I", recordio.MAGIC)
-    payloads = [b"", b"abc", magic, b"1234" + magic + b"x", b"12" + magic, magic * 3 + b"yz", b"1" + magic + b"234" + magic]
+    payloads = [
+        b"",
+        b"abc",
+        magic,
+        b"1234" + magic + b"x",
+        b"12" + magic,
+        magic * 3 + b"yz",
+        b"1" + magic + b"234" + magic,
+    ]
     recordio.write_records(str(tmp_path / "a"), payloads)
     file = recordio.RecordFile(str(tmp_path / "a.rec"))
     assert [file.read(i) for i in range(len(file))] == payloads
@@ -58,7 +66,11 @@ def test_not_a_record(tmp_path):
 @pytest.mark.parametrize("form", ["bytes", "array", "image"])
 def test_bin_forms(tmp_path, people, protocol, form):
     images = people[0][:4]
-    given = {"bytes": images, "array": [np.frombuffer(i, np.uint8) for i in images], "image": [np.zeros((4, 4, 3), np.uint8)] * 4}[form]
+    given = {
+        "bytes": images,
+        "array": [np.frombuffer(i, np.uint8) for i in images],
+        "image": [np.zeros((4, 4, 3), np.uint8)] * 4,
+    }[form]
     path = tmp_path / "a.bin"
     path.write_bytes(pickle.dumps((given, [True, np.bool_(False)]), protocol))
     read, same = evalbin.read_bin(str(path))
@@ -79,7 +91,9 @@ def test_a_bin_that_would_run_code_is_refused(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", pickle.dumps(7), pickle.dumps(([b"a"], [True])), pickle.dumps(([], []))])
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", pickle.dumps(7), pickle.dumps(([b"a"], [True])), pickle.dumps(([], []))]
+)
 def test_damaged_bins(tmp_path, content):
     path = tmp_path / "a.bin"
     path.write_bytes(content)

@@ -51,7 +51,9 @@ def truth(name, config, outputs):
 def test_value_against_the_paper(name, config):
     loss = make(name, config)
     outputs = [OUTPUTS[key] for key in loss.reads]
-    np.testing.assert_allclose(ops.convert_to_numpy(loss(LABELS, *outputs)), truth(name, config, outputs), rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(loss(LABELS, *outputs)), truth(name, config, outputs), rtol=2e-5, atol=2e-5
+    )
 
 
 def gradient(loss, outputs):

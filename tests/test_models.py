@@ -21,7 +21,9 @@ def test_backbones(name):
     assert again.count_params() == model.count_params()
 
 
-@pytest.mark.parametrize(("name", "count"), [("r18", 24025600), ("r34", 34139328), ("r50", 43590848), ("r100", 65156160)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("r18", 24025600), ("r34", 34139328), ("r50", 43590848), ("r100", 65156160)]
+)
 def test_parameters_as_in_arcface_torch(name, count):
     """Trainable there: all but the moving statistics; the scale of its last norm is frozen but counted."""
     model = models.buildin_models(name, emb_shape=512, output_layer="E", use_bias=True)
@@ -33,7 +35,9 @@ def test_mobilefacenet_has_the_weights_of_keras_insightface(real):
     model = models.buildin_models("mobilefacenet", emb_shape=128, output_layer="GDC")
     shapes = []
     with h5py.File(f"{real}/weights/kif_mobilefacenet_GDC128.h5") as file:
-        file["model_weights"].visititems(lambda _, item: shapes.append(item.shape) if isinstance(item, h5py.Dataset) else None)
+        file["model_weights"].visititems(
+            lambda _, item: shapes.append(item.shape) if isinstance(item, h5py.Dataset) else None
+        )
 
     def sizes(found):
         return sorted(int(np.prod(s)) for s in found)
@@ -52,7 +56,9 @@ def test_tails(tail, pointwise, tmp_path):
 
 
 def test_keras_applications_and_bn_options():
-    model = models.buildin_models("MobileNet", emb_shape=8, input_shape=(32, 32, 3), alpha=0.25, bn_momentum=0.9, bn_epsilon=2e-5)
+    model = models.buildin_models(
+        "MobileNet", emb_shape=8, input_shape=(32, 32, 3), alpha=0.25, bn_momentum=0.9, bn_epsilon=2e-5
+    )
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) > 20 and {(n.momentum, n.epsilon) for n in norms} == {(0.9, 2e-5)}
 
@@ -106,12 +112,16 @@ def test_norm_dense_and_sub_centers():
 def fit(model, steps=3):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 32, 32, 3)).astype("uint8")
-    return model.fit(images, {"labels": np.arange(8, dtype="int32") % 4}, batch_size=8, epochs=steps, verbose=0, shuffle=False)
+    return model.fit(
+        images, {"labels": np.arange(8, dtype="int32") % 4}, batch_size=8, epochs=steps, verbose=0, shuffle=False
+    )
 
 
 def face_model(terms=None, **kwargs):
     terms = terms or [losses.ArcfaceLoss(scale=16), losses.CenterLoss(), losses.BatchHardTripletLoss()]
-    model = models.FaceModel(small_model(**kwargs), models.NormDense(4, loss_top_k=2), terms, [1, 0.01, 0.5][: len(terms)])
+    model = models.FaceModel(
+        small_model(**kwargs), models.NormDense(4, loss_top_k=2), terms, [1, 0.01, 0.5][: len(terms)]
+    )
     model.compile(optimizers.SGDW(5e-4, 0.05, momentum=0.9))
     return model
 
@@ -123,7 +133,9 @@ def test_face_model_saves_memory_and_optimizer(tmp_path):
     assert np.abs(model.terms[1].centers.numpy()).sum() > 0
     models.save(model, str(tmp_path / "m.keras"))
     again = models.load(str(tmp_path / "m.keras"))
-    for old, new in zip([*model.variables, *model.optimizer.variables], [*again.variables, *again.optimizer.variables], strict=True):
+    for old, new in zip(
+        [*model.variables, *model.optimizer.variables], [*again.variables, *again.optimizer.variables], strict=True
+    ):
         if "metric" not in old.path and "seed" not in old.path:
             np.testing.assert_array_equal(old, new, err_msg=old.path)
     assert fit(model, 1).history["loss"] == pytest.approx(fit(again, 1).history["loss"], rel=1e-5)

@@ -34,7 +34,12 @@ def sgd():
 
 
 THREE = [
-    {"loss": keras.losses.CategoricalCrossentropy(label_smoothing=0.1), "centerloss": 0.01, "optimizer": sgd(), "epoch": 1},
+    {
+        "loss": keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+        "centerloss": 0.01,
+        "optimizer": sgd(),
+        "epoch": 1,
+    },
     {"loss": losses.ArcfaceLoss(scale=16), "epoch": 1, "lossTopK": 2},
     {"loss": losses.ArcfaceLoss(scale=16), "epoch": 1, "triplet": 1, "alpha": 0.3},
 ]
@@ -48,7 +53,10 @@ THREE = [
     [
         ([], "sch is empty"),
         ([{"loss": "softmax", "epochs": 2}], "sch[0]: unknown key 'epochs'. Did you mean 'epoch'?"),
-        ([{"loss": "softmax", "epoch": 1}, {"loss": "softmax"}], "sch[1]: 'epoch' is missing. A stage is at least {'loss': ..., 'epoch': ...}. Received: ['loss']"),
+        (
+            [{"loss": "softmax", "epoch": 1}, {"loss": "softmax"}],
+            "sch[1]: 'epoch' is missing. A stage is at least {'loss': ..., 'epoch': ...}. Received: ['loss']",
+        ),
         ([{"epoch": 1}], "sch[0]: 'loss' is missing."),
         ([{"loss": "softmax", "epoch": 1.5}], "sch[0]: 'epoch' must be a whole number of at least 0. Received: 1.5"),
         ([{"loss": "softmax", "epoch": True}], "sch[0]: 'epoch' must be a whole number"),
@@ -67,14 +75,24 @@ def test_schedule_errors_word_for_word(sch, message):
 
 def test_short_and_long_forms_mean_the_same():
     short = train.read_plan({"loss": "arcface", "epoch": 1, "centerloss": True, "triplet": 64, "alpha": 0.3})[0]
-    long = {"loss": "arcface", "epoch": 1, "embLossTypes": ["center", "triplet"], "embLossWeights": [1, 64], "tripletAlpha": 0.3}
+    long = {
+        "loss": "arcface",
+        "epoch": 1,
+        "embLossTypes": ["center", "triplet"],
+        "embLossWeights": [1, 64],
+        "tripletAlpha": 0.3,
+    }
     assert short.describe() == train.read_plan(long)[0].describe()
     assert train.read_plan({"loss": "arcface", "epoch": 1, "centerloss": 0})[0].extras == ()
 
 
 @pytest.mark.parametrize(
     ("argument", "text"),
-    [({"partial_fc_split": 2}, "train the full head"), ({"sam_rho": 0.05}, "not there yet"), ({"samples_per_mining": 4}, "BatchHard")],
+    [
+        ({"partial_fc_split": 2}, "train the full head"),
+        ({"sam_rho": 0.05}, "not there yet"),
+        ({"samples_per_mining": 4}, "BatchHard"),
+    ],
 )
 def test_arguments_that_are_gone_say_what_replaces_them(record, workdir, argument, text):
     with pytest.raises(ValueError, match=text):
@@ -91,7 +109,9 @@ def test_three_stages(record, bin_file, workdir):
     trainer = make(record, eval_paths=[bin_file])
     assert trainer.train(sch, 0) == 3
     for old, new in zip(before, sch, strict=True):
-        assert {k: str(v) for k, v in old.items() if k != "loss"} == {k: str(v) for k, v in new.items() if k not in ("optimizer", "loss")}
+        assert {k: str(v) for k, v in old.items() if k != "loss"} == {
+            k: str(v) for k, v in new.items() if k not in ("optimizer", "loss")
+        }
     assert sch[0]["optimizer"].get_config() == optimizer and sch[0]["optimizer"].built is False
     files = set(os.listdir("checkpoints"))
     assert {"run.keras", "run.state.npz", "run_hist.json", "run_basic_model_latest.keras"} <= files
@@ -214,7 +234,7 @@ class Kill(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("after", [0, 4, 7])
+@pytest.mark.parametrize("after", [1, 7])
 def test_stop_anywhere_and_go_on(record, bin_file, workdir, after):
     options = {"eval_paths": [bin_file], "checkpoint_freq": 2, "random_status": 2, "basic_model": None}
 
@@ -300,8 +320,10 @@ with strategy.scope():
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False  # statistics of half a batch differ by nature
-    tt = train.Train({record!r}, f"r{{replicas}}.keras", [{bin!r}], basic_model=model, batch_size=16 // replicas, lr_base=0.02, random_status=-1, verbose=0)
-    tt.train([{{"loss": losses.ArcfaceLoss(scale=16, margin2=0.2), "epoch": 4, "optimizer": keras.optimizers.SGD(0.02, momentum=0.9)}}], 0)
+    tt = train.Train({record!r}, f"r{{replicas}}.keras", [{bin!r}], basic_model=model, batch_size=16 // replicas,
+                     lr_base=0.02, random_status=-1, verbose=0)
+    sgd = keras.optimizers.SGD(0.02, momentum=0.9)
+    tt.train([{{"loss": losses.ArcfaceLoss(scale=16, margin2=0.2), "epoch": 4, "optimizer": sgd}}], 0)
 print("RESULT", json.dumps([tt.batch_size, tt.my_history.history["loss"], tt.my_history.history["drawn"]]))
 """
 

@@ -1,0 +1,146 @@
+"""CPU-seconds of a training image: the whole `Train` run beside a bare Keras `fit` on arrays, in turn, in one process.
+
+    python -m benchmarks.train_cost
+    python -m benchmarks.train_cost --bare-only      # also runs in an environment with TensorFlow 2.15 / Keras 2
+
+Batch 64, 112×112, 1,000 classes, ArcFace, embedding 256, SGD with momentum. "plain" is Keras's batch normalisation, "fused" ours.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+BATCH, CLASSES = 64, 1000
+
+
+def cpu() -> float:
+    now = os.times()
+    return now.user + now.system
+
+
+def bare_keras2(rounds, steps):
+    """The same MobileNet with a cosine head in whatever Keras `tensorflow` brings."""
+    import numpy as np
+    import tensorflow as tf
+
+    keras = tf.keras
+
+    class Head(keras.layers.Layer):
+        def build(self, shape):
+            self.w = self.add_weight(name="w", shape=(shape[-1], CLASSES), initializer="random_normal")
+
+        def call(self, x):
+            return tf.matmul(tf.math.l2_normalize(x, -1), tf.math.l2_normalize(self.w, 0))
+
+    def arcface(labels, cosine):
+        hot = tf.one_hot(tf.cast(tf.reshape(labels, (-1,)), tf.int32), CLASSES)
+        angle = tf.acos(tf.clip_by_value(cosine, -1 + 1e-7, 1 - 1e-7))
+        return tf.nn.softmax_cross_entropy_with_logits(hot, 64 * tf.where(hot > 0, tf.cos(angle + 0.5), cosine))
+
+    stem = keras.applications.MobileNet(input_shape=(112, 112, 3), include_top=False, weights=None)
+    x = keras.layers.DepthwiseConv2D(3, use_bias=False)(stem.output)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Flatten()(keras.layers.Conv2D(256, 1, use_bias=False)(x))
+    model = keras.Model(stem.input, Head()(keras.layers.BatchNormalization()(x)))
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), arcface)
+    images = np.random.default_rng(0).normal(size=(BATCH * steps, 112, 112, 3)).astype("float32")
+    labels = np.random.default_rng(1).integers(0, CLASSES, BATCH * steps)
+    model.fit(images[: 2 * BATCH], labels[: 2 * BATCH], batch_size=BATCH, verbose=0)
+    found = []
+    for _ in range(rounds):
+        begin = cpu()
+        model.fit(images, labels, batch_size=BATCH, verbose=0)
+        found.append(BATCH * steps / (cpu() - begin))
+    print(
+        f"TensorFlow {tf.__version__}, MobileNet, bare fit: {statistics.median(found):.1f} images a CPU-second {[round(f, 1) for f in found]}"
+    )
+
+
+def compare(name, rounds, steps):
+    """Rounds of bare plain, bare fused and Train, in turn → median images a CPU-second of each."""
+    import cv2
+    import keras
+    import numpy as np
+
+    import losses
+    import models
+    import train
+    from backbones import fused_norm
+    from formats import recordio
+
+    rng = np.random.default_rng(0)
+    smooth = [cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), (112, 112)) for _ in range(BATCH * steps)]
+    jpegs = [cv2.imencode(".jpg", image)[1].tobytes() for image in smooth]
+    # 1,000 classes, whatever the number of images: the others appear in the id range only as single images
+    people = [jpegs[i::CLASSES] or [jpegs[i % len(jpegs)]] for i in range(CLASSES)]
+    recordio.write_faces("train", people)
+    arrays = (np.stack(smooth).astype("float32") - 127.5) / 128
+    labels = {"labels": rng.integers(0, CLASSES, BATCH * steps).astype("int32")}
+
+    def bare(fused):
+        model = models.FaceModel(
+            models.buildin_models(name, emb_shape=256), models.NormDense(CLASSES), [losses.ArcfaceLoss()]
+        )
+        model.compile(keras.optimizers.SGD(0.01, momentum=0.9))
+        fused_norm.set_fused(model, fused)
+        model.fit(arrays[: 2 * BATCH], {"labels": labels["labels"][: 2 * BATCH]}, batch_size=BATCH, verbose=0)
+        return lambda: model.fit(arrays, labels, batch_size=BATCH, verbose=0)
+
+    def whole():
+        trainer = train.Train(
+            ".",
+            f"{name}.keras",
+            basic_model=models.buildin_models(name, emb_shape=256),
+            batch_size=BATCH,
+            verbose=0,
+            resume=False,
+        )
+        trainer.train({"loss": losses.ArcfaceLoss(), "epoch": 0, "optimizer": keras.optimizers.SGD(0.01, momentum=0.9)})
+        trainer.model.fit(trainer.faces.batches(), steps_per_epoch=2, verbose=0, shuffle=False)
+        callbacks = trainer.callbacks
+        return lambda: trainer.model.fit(
+            trainer.faces.batches(), steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=callbacks
+        )
+
+    sides = {"bare fit, plain": bare(False), "bare fit, fused": bare(True), "Train": whole()}
+    found = {side: [] for side in sides}
+    for _ in range(rounds):
+        for side, run in sides.items():
+            begin = cpu()
+            run()
+            found[side].append(BATCH * steps / (cpu() - begin))
+    medians = {side: statistics.median(values) for side, values in found.items()}
+    ratio = statistics.median(t / b for t, b in zip(found["Train"], found["bare fit, fused"], strict=True))
+    print(
+        name, {side: f"{value:.1f}" for side, value in medians.items()}, f"Train / bare fused {ratio:.3f}", flush=True
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        "train_cost", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bare-only", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=16)
+    arguments = parser.parse_args(argv)
+    if arguments.bare_only:
+        bare_keras2(arguments.rounds, arguments.steps)
+        return 0
+    sys.path.insert(0, ROOT)
+    from runs.memory import keep_freed_memory
+
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        for name in ("mobilenet", "mobilefacenet"):
+            compare(name, arguments.rounds, arguments.steps)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
