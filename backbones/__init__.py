@@ -69,4 +69,4 @@ def _application(builder, input_shape, weights, kwargs):
         ) from error
 
 
-from backbones import mobile_facenet, resnet  # noqa: E402  registers the families
+from backbones import mobile_facenet, resnet  # noqa: E402, F401  registers the families

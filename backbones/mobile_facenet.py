@@ -38,7 +38,7 @@ def bottleneck(x, filters, stride, expand, use_se, name):
 
 @register("mobilefacenet")
 @register("se_mobilefacenet", use_se=True)
-def MobileFaceNet(
+def build(
     name="mobilefacenet", input_shape=(112, 112, 3), use_se=False, num_blocks=(5, 1, 6, 1, 2),
     out_channels=(64, 128, 128, 128, 128), strides=(2, 2, 1, 2, 1), expand_ratios=(2, 4, 2, 4, 2),
 ):  # fmt: skip

@@ -26,7 +26,8 @@ import keras, augment, losses, models, optimizers, train
 from faces import draw
 keras.utils.set_random_seed(0)
 data_path, held_out = draw.dataset(train_people=24, held_out_people=20, images=6)
-model = models.buildin_models("r_tiny", dropout=0.2, emb_shape=32, input_shape=(48, 48, 3), output_layer="E", bn_momentum=0.9, widths=(8, 16))
+model = models.buildin_models("r_tiny", dropout=0.2, emb_shape=32, input_shape=(48, 48, 3), output_layer="E",
+                              bn_momentum=0.9, widths=(8, 16))
 tt = train.Train(data_path, sys.argv[1], [held_out], basic_model=model, batch_size=12, lr_base=0.05, lr_decay_steps=6,
                  random_status=3, checkpoint_freq=3, verbose=0)
 tt.train([

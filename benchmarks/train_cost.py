@@ -55,9 +55,8 @@ def bare_keras2(rounds, steps):
         begin = cpu()
         model.fit(images, labels, batch_size=BATCH, verbose=0)
         found.append(BATCH * steps / (cpu() - begin))
-    print(
-        f"TensorFlow {tf.__version__}, MobileNet, bare fit: {statistics.median(found):.1f} images a CPU-second {[round(f, 1) for f in found]}"
-    )
+    median = statistics.median(found)
+    print(f"TensorFlow {tf.__version__}, MobileNet, bare fit: {median:.1f} images a CPU-second")
 
 
 def compare(name, rounds, steps):
