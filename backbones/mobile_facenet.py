@@ -28,7 +28,7 @@ def squeeze_excite(x, name):
 
 def bottleneck(x, filters, stride, expand, use_se, name):
     """1×1 widen, 3×3 depthwise, 1×1 narrow; a shortcut where shapes agree and `name` is no first block."""
-    y = layers.Conv2D(filters * expand, 1, use_bias=False, name=f"{name}_1_conv")(x)
+    y = layers.Conv2D(x.shape[-1] * expand, 1, use_bias=False, name=f"{name}_1_conv")(x)
     y = prelu(norm(y, f"{name}_1"), f"{name}_1")
     y = layers.DepthwiseConv2D(3, stride, "same", use_bias=False, name=f"{name}_2_depthwise")(y)
     y = prelu(norm(y, f"{name}_2"), f"{name}_2")
