@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 
 import keras
 import numpy as np
@@ -216,7 +217,8 @@ class Train:
         self.augmentations = augmentations
         if augmentations is None:
             self.augmentations = augment.from_status(random_status, random_cutout_mask_area=random_cutout_mask_area)
-        self.seed, self.checkpoint_freq, self.tensorboard, self.verbose = seed, checkpoint_freq, tensorboard, verbose
+        self.seed, self.checkpoint_freq, self.tensorboard = seed, checkpoint_freq, tensorboard
+        self.verbose = verbose if verbose != "auto" else 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
         self.output_weight_decay, self.pretrained = output_weight_decay, pretrained
         self.steps_per_execution = steps_per_execution or 1
         with self.strategy.scope():
