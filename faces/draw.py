@@ -20,7 +20,7 @@ log = logging.getLogger("face")
 
 SIZE = 112
 CANVAS = 2 * SIZE  # drawn at twice the size and shrunk: smooth edges
-VERSION = 4
+VERSION = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _occlude(sketch):
     if kind < 0.04:
         for side in (-1, 1):
             sketch.ellipse(side * person.eye_gap, person.eye_height, 0.075, 0.05, (25, 25, 30), 1.2)
-    elif kind < 0.12:
+    elif kind < 0.1:
         x, y = sketch.rng.uniform(-0.3, 0.3), sketch.rng.uniform(-0.2, 0.35)
         sketch.ellipse(
             x, y, *sketch.rng.uniform(0.05, 0.14, 2), sketch.rng.uniform(0, 255, 3), angle=sketch.rng.uniform(0, 180)
@@ -179,10 +179,10 @@ def _occlude(sketch):
 
 def _light(image, rng):
     """Brightness rising in one direction, colour of the lamp, gamma."""
-    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.45)
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.35)
     axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
     slope = 1 + strength * (np.cos(angle) * axis[None] + np.sin(angle) * axis[:, None])
-    lamp = rng.uniform(0.65, 1.15) * rng.uniform(0.88, 1.12, 3)
+    lamp = rng.uniform(0.75, 1.12) * rng.uniform(0.92, 1.08, 3)
     lit = np.clip(image * slope[..., None].astype(np.float32) * (lamp / 255).astype(np.float32), 0, 1)
     return 255 * cv2.pow(lit, np.exp(rng.uniform(-0.2, 0.2)))
 
@@ -198,9 +198,9 @@ def face(person: Identity, rng: np.random.Generator) -> np.ndarray:
     turn = cv2.getRotationMatrix2D((CANVAS / 2, CANVAS / 2), rng.normal(0, 5), rng.uniform(0.92, 1.12))
     image = cv2.warpAffine(sketch.image, turn, (CANVAS, CANVAS), borderMode=cv2.BORDER_REPLICATE)
     image = _light(cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32), rng)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.8))
-    noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 6))
+    noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 5))
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 

@@ -14,7 +14,7 @@ data_path, held_out = draw.dataset(train_people=300, held_out_people=60, images=
 eval_paths = [held_out]
 save_path = "drawn_faces.keras"
 basic_model = models.buildin_models(
-    "r_tiny", dropout=0, emb_shape=128, output_layer="E", bn_momentum=0.9, widths=(32, 64, 128)
+    "r_tiny", dropout=0, emb_shape=128, output_layer="E", bn_momentum=0.9, widths=(24, 48, 96)
 )
 batch_size = 32
 augmentations = [augment.flip, augment.Affine(5, 0.06, 0.03)]
