@@ -10,7 +10,7 @@ from faces import draw
 
 keras.utils.set_random_seed(0)
 
-data_path, held_out = draw.dataset(train_people=300, held_out_people=60, images=10)
+data_path, held_out = draw.dataset(train_people=450, held_out_people=60, images=7)
 eval_paths = [held_out]
 save_path = "drawn_faces.keras"
 basic_model = models.buildin_models(
