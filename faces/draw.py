@@ -20,7 +20,7 @@ log = logging.getLogger("face")
 
 SIZE = 112
 CANVAS = 2 * SIZE  # drawn at twice the size and shrunk: smooth edges
-VERSION = 5
+VERSION = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,21 +50,21 @@ def identity(rng: np.random.Generator) -> Identity:
     """A new person."""
     u = rng.uniform
     tone = u(0.35, 1.0)
-    skin = np.array([225, 180, 150]) * tone + u(-12, 12, 3)
+    skin = np.array([225, 180, 150]) * tone + u(-25, 25, 3)
     return Identity(
-        head=(u(0.24, 0.34), u(0.34, 0.43)),
+        head=(u(0.22, 0.35), u(0.32, 0.44)),
         jaw=u(1.7, 3.2),
         skin=skin,
-        hair=np.array([90, 60, 40]) * u(0.2, 2.0) + u(-20, 20, 3),
+        hair=np.array([100, 75, 60]) * u(0.2, 2.0) + u(-50, 50, 3),
         hairline=u(0.05, 0.24),
         hair_length=u(0.0, 0.9),
-        eye_gap=u(0.09, 0.15),
+        eye_gap=u(0.08, 0.16),
         eye_size=(u(0.035, 0.06), u(0.016, 0.034)),
         eye_height=u(-0.09, 0.0),
         iris=np.array([[60, 40, 25], [70, 100, 130], [70, 110, 70], [110, 90, 50]])[rng.integers(4)],
-        brow=(u(0.045, 0.085), u(0.008, 0.026), u(-0.25, 0.25)),
-        nose=(u(0.09, 0.18), u(0.025, 0.06)),
-        mouth=(u(0.05, 0.11), u(0.17, 0.25), u(0.010, 0.026)),
+        brow=(u(0.04, 0.095), u(0.006, 0.032), u(-0.35, 0.35)),
+        nose=(u(0.08, 0.19), u(0.02, 0.07)),
+        mouth=(u(0.045, 0.125), u(0.17, 0.26), u(0.008, 0.032)),
         lips=skin * np.array([0.85, 0.55, 0.55]) + u(-15, 15, 3),
         ears=u(0.03, 0.07),
         beard=max(u(-0.8, 0.9), 0.0),
