@@ -7,7 +7,6 @@ import logging
 import os
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 import backbones
@@ -411,8 +410,3 @@ def split(model: keras.Model, layer: int | None = None) -> tuple[keras.Model, He
         layer = named[-1]
     heads = [found for found in model.layers if isinstance(found, Head)]
     return keras.Model(model.inputs[0], model.layers[layer].output), heads[-1] if heads else None
-
-
-def parameters(model: keras.Model) -> int:
-    """Number of all weights, moving statistics included."""
-    return int(sum(np.prod(w.shape) for w in model.weights))

@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from sklearn.metrics import auc, roc_curve
 
-RATES = ("accuracy", "target_cosine")
-
 
 def _done(figure, path):
     if path:

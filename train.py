@@ -504,7 +504,7 @@ def _refuse(arguments):
         "vpl_start_iters": (-1, "prototype injection (VPL) is not there yet: use losses.ArcfaceLoss"),
     }
     for name, (off, text) in instead.items():
-        if arguments[name] not in (off, 0, None):
+        if arguments[name] not in (off, None):
             raise ValueError(f"Train: {name}={arguments[name]}: {text}. Leave it at {off}.")
 
 
