@@ -104,7 +104,7 @@ def test_norm_dense_and_sub_centers():
     x = np.random.default_rng(0).normal(size=(4, 8)).astype("float32")
     w = head.kernel.numpy().astype(np.float64)
     w, u = w / np.linalg.norm(w, axis=0), x / np.linalg.norm(x, axis=1, keepdims=True)
-    np.testing.assert_allclose(head(x)[0], (u @ w).reshape(4, 5, 3).max(-1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(head(x), (u @ w).reshape(4, 5, 3).max(-1), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="partial_fc_split is not supported"):
         models.NormDense(5, partial_fc_split=2)
 
