@@ -274,7 +274,10 @@ class ExitOnNaN(keras.callbacks.Callback):
 
 
 class Every(keras.callbacks.Callback):
-    """Calls `action(epoch, batches done)` every `batches` batches and at the end of each epoch (epoch + 1, 0)."""
+    """Calls `action(epoch, batches done)` every `batches` batches and at the end of each epoch (epoch + 1, 0).
+
+    Not after an epoch's last batch: evaluation and history still follow it, and nothing would be left to go on with.
+    """
 
     def __init__(self, action, batches: int = 0, first_step: int = 0):
         super().__init__()
@@ -285,7 +288,8 @@ class Every(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         done = self.first_step + batch + 1
-        if self.batches and done % self.batches == 0:
+        last = batch + 1 == (self.params or {}).get("steps")
+        if self.batches and done % self.batches == 0 and not last:
             self.action(self.epoch, done)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -44,8 +44,9 @@ def start(name):
     )
 
 
-def finish(process):
-    error = process.communicate()[1]
+def finish(process, most=600):
+    """Wait for the end; a run that hangs is a failure as well."""
+    error = process.communicate(timeout=most)[1]
     if process.returncode:
         raise RuntimeError(error.decode()[-3000:])
 

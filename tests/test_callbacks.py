@@ -62,3 +62,15 @@ def test_history_pads_and_truncates(tmp_path):
     assert json.load(open(path)) == {"loss": [2.0, 2.0], "regular_loss": [1.0], "triplet_loss": [None, 0.5]}
     assert cb.My_history(path).history == {}
     assert cb.My_history(path, initial_epoch=1).history["loss"] == [2.0]
+
+
+def test_checkpoints_in_time_never_stand_behind_the_last_batch():
+    """Killed between the last batch and the end of the epoch, a run must find a batch to go on with."""
+    done = []
+    callback = cb.Every(lambda *position: done.append(position), batches=3)
+    callback.set_params({"steps": 6})
+    callback.on_epoch_begin(4)
+    for batch in range(6):
+        callback.on_train_batch_end(batch)
+    callback.on_epoch_end(4)
+    assert done == [(4, 3), (5, 0)]
