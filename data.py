@@ -6,6 +6,7 @@
 
 import dataclasses
 import functools
+import glob
 import itertools
 import logging
 import os
@@ -17,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 import augment
-from formats import recordio
+from formats import recordio, tfrecord
 
 log = logging.getLogger("face")
 
@@ -100,18 +101,92 @@ class RecordSource(Source):
 class ListSource(Source):
     """`image_names`, `image_classes` and perhaps `embeddings` of an npz, as the cleaning and distilling tools write."""
 
-    def __init__(self, path: str):
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = {"image_names", "image_classes"} - set(arrays.files)
-            if missing:
-                raise ValueError(f"{path}: array {sorted(missing)[0]!r} is missing. Received: {arrays.files}")
-            self.paths = Strings([str(name) for name in arrays["image_names"]])
-            values, inverse = np.unique(arrays["image_classes"], return_inverse=True)
-            self.embeddings = arrays["embeddings"] if "embeddings" in arrays.files else None
+    def __init__(self, arrays: dict):
+        self.paths = Strings([str(name) for name in arrays["image_names"]])
+        values, inverse = np.unique(arrays["image_classes"], return_inverse=True)
         self.class_names, self.labels = [str(v) for v in values], inverse.astype(np.int32)
+        self.embeddings = arrays.get("embeddings")
 
     def name(self, i):
         return self.paths[i]
+
+
+class Subset(Source):
+    """Some samples of another source, perhaps with embeddings: `data_path` and `indices` of an npz."""
+
+    def __init__(self, source: Source, indices: np.ndarray, embeddings: np.ndarray | None = None):
+        self.source, self.indices, self.embeddings = source, indices, embeddings
+        kept, inverse = np.unique(source.labels[indices], return_inverse=True)
+        self.class_names, self.labels = [source.class_names[k] for k in kept], inverse.astype(np.int32)
+
+    def read(self, i):
+        return self.source.read(int(self.indices[i]))
+
+    def name(self, i):
+        return self.source.name(int(self.indices[i]))
+
+
+class ShardSource(Source):
+    """TFRecord shards of encoded images with labels and perhaps embeddings, as `write_shard` writes them."""
+
+    def __init__(self, paths: list[str]):
+        self.paths, index = sorted(paths), [tfrecord.index(path) for path in sorted(paths)]
+        self.shard = np.repeat(np.arange(len(index)), [len(found) for found in index])
+        self.index = np.concatenate(index)
+        if len(self.index) == 0:
+            raise ValueError(f"{paths[0]} holds no record. Expected shards as data_distiller.py writes them.")
+        about = [self._sample(i) for i in range(len(self.index))]
+        values, inverse = np.unique([int(one["label"][0]) for one in about], return_inverse=True)
+        self.class_names, self.labels = [str(v) for v in values], inverse.astype(np.int32)
+        self.embeddings = Embeddings(self) if "embedding" in about[0] else None
+
+    def _sample(self, i):
+        example = tf.train.Example.FromString(tfrecord.read(self.paths[self.shard[i]], *self.index[i]))
+        found = {key: f.bytes_list.value or f.int64_list.value for key, f in example.features.feature.items()}
+        if not {"image", "label"} <= set(found):
+            raise ValueError(f"{self.name(i)}: expected features 'image' and 'label'. Received: {sorted(found)}")
+        return found
+
+    def read(self, i):
+        return self._sample(i)["image"][0]
+
+    def name(self, i):
+        return f"{self.paths[self.shard[i]]} record at byte {self.index[i][0]}"
+
+
+class Embeddings:
+    """Embeddings of a `ShardSource`, read when they are asked for."""
+
+    def __init__(self, source: ShardSource):
+        self.source = source
+
+    def __getitem__(self, rows):
+        found = [self.source._sample(i) for i in rows]
+        return np.stack([np.frombuffer(one["embedding"][0], one["dtype"][0].decode()) for one in found])
+
+
+def write_shard(path: str, samples) -> int:
+    """(image bytes, label, embedding or None) → a TFRecord file, renamed when it is whole → how many."""
+    count = 0
+    with tf.io.TFRecordWriter(path + ".part") as writer:
+        for image, label, embedding in samples:
+            values = {"image": [image], "label": [int(label)]}
+            if embedding is not None:
+                values |= {"embedding": [embedding.tobytes()], "dtype": [embedding.dtype.str.encode()]}
+            writer.write(_example(values))
+            count += 1
+    os.replace(path + ".part", path)
+    return count
+
+
+def _example(values):
+    features = {
+        key: tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+        if isinstance(value[0], int)
+        else tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
+        for key, value in values.items()
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 class Strings:
@@ -127,18 +202,57 @@ class Strings:
 
 
 def open_source(path: str, rule: Callable[[str], str] | None = None) -> Source:
-    """Folder, InsightFace directory, `.rec` or `.npz` → Source."""
+    """Folder, InsightFace directory, `.rec`, `.npz`, or `.tfrecord` shards (a file or a pattern) → Source."""
     path = os.path.expanduser(str(path))
+    if path.endswith(".tfrecord"):
+        shards = glob.glob(path)
+        if not shards:
+            raise FileNotFoundError(f"data_path {path!r}: there is no such file.")
+        return ShardSource(shards)
     if not os.path.exists(path):
-        raise FileNotFoundError(f"data_path {path!r} does not exist. Expected a folder, a .rec or a .npz.")
+        raise FileNotFoundError(f"data_path {path!r} does not exist. Expected a folder, a .rec, a .npz or a .tfrecord.")
     record = os.path.join(path, "train.rec")
     if os.path.isdir(path):
         return RecordSource(record) if os.path.exists(record) else FolderSource(path, rule)
     if path.endswith(".rec"):
         return RecordSource(path)
     if path.endswith(".npz"):
-        return ListSource(path)
-    raise ValueError(f"data_path {path!r}: expected a folder, a .rec or a .npz (or a tf.data.Dataset object)")
+        return _open_list(path)
+    raise ValueError(
+        f"data_path {path!r}: expected a folder, a .rec, a .npz or a .tfrecord (or a tf.data.Dataset object)"
+    )
+
+
+def _open_list(path):
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    if "data_path" in arrays:
+        source = open_source(str(arrays["data_path"]))
+        return Subset(source, arrays.get("indices", np.arange(len(source))), arrays.get("embeddings"))
+    missing = {"image_names", "image_classes"} - set(arrays)
+    if missing:
+        raise ValueError(f"{path}: array {sorted(missing)[0]!r} is missing. Received: {sorted(arrays)}")
+    return ListSource(arrays)
+
+
+def write_list(path: str, source: Source, indices: np.ndarray, embeddings: np.ndarray | None = None) -> None:
+    """Samples `indices` of `source`, with embeddings of theirs → npz that `open_source` opens.
+
+    Images that are files are named as in Keras_insightface; of a record file the place in it is kept.
+    """
+    arrays = {} if embeddings is None else {"embeddings": embeddings}
+    if isinstance(source, (FolderSource, ListSource)):
+        arrays["image_names"] = np.array([os.path.abspath(source.name(int(i))) for i in indices])
+        arrays["image_classes"] = source.labels[indices]
+    elif isinstance(source, RecordSource):
+        arrays |= {"data_path": np.array(os.path.abspath(source.file.path)), "indices": np.asarray(indices)}
+    else:
+        raise ValueError(
+            f"{path}: expected a folder, a record file or a list of files. Received: {type(source).__name__}"
+        )
+    with open(path + ".part", "wb") as file:
+        np.savez(file, **arrays)
+    os.replace(path + ".part", path)
 
 
 def _natural(name):
@@ -177,6 +291,18 @@ class Shuffled:
         """→ indices (steps, batch_size)."""
         order = np.random.default_rng((seed, epoch)).permutation(len(self.labels))
         return order[: self.steps * self.batch_size].reshape(self.steps, self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Balanced(Shuffled):
+    """As many samples an epoch, drawn anew each, a person's share going with (images)^(1 − evenness): at 1 all alike."""
+
+    evenness: float = 1.0
+
+    def __call__(self, seed, epoch):
+        weights = np.bincount(self.labels)[self.labels] ** -float(self.evenness)
+        size = (self.steps, self.batch_size)
+        return np.random.default_rng((seed, epoch)).choice(len(self.labels), size, p=weights / weights.sum())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,9 +405,11 @@ def normalise(images):
 
 @dataclasses.dataclass
 class Faces:
-    """Batches of `(images uint8 (B, H, W, C), {"labels": int32 (B,)})`, with `"teacher"` (B, D) where one is asked.
+    """Batches of `(images uint8 (B, H, W, C), {"labels": int32 (B,)})`.
 
-    `skipped` names the images that could not be decoded; another image stands in their place.
+    With a teacher there is "teacher" (B, D) beside; with `mixup`, α of the Beta distribution, an image is "mix" (B,) of the
+    one labelled so and for the rest another of the batch, labelled "labels2" (Zhang et al., arXiv:1710.09412). `skipped`
+    names the images that could not be decoded; another image stands in their place.
     """
 
     source: Source
@@ -290,6 +418,7 @@ class Faces:
     augmentations: list = dataclasses.field(default_factory=list)
     seed: int = 0
     teacher: Callable | None = None
+    mixup: float = 0.0
     workers: int = tf.data.AUTOTUNE
     skipped: dict = dataclasses.field(default_factory=dict)
 
@@ -328,16 +457,21 @@ class Faces:
         return dataset.map(self._tensors, num_parallel_calls=self.workers).prefetch(2)
 
     def _tensors(self, epoch, step, indices):
-        size = self.order.batch_size
-        images, labels, teacher = tf.numpy_function(
-            self.load, [epoch, step, indices], [tf.uint8, tf.int32, tf.float32], stateful=False
-        )
-        images.set_shape((size, *self.shape))
-        labels.set_shape((size,))
-        if not self.has_teacher:
-            return images, {"labels": labels}
-        teacher.set_shape((size, self.teacher_width))
-        return images, {"labels": labels, "teacher": teacher}
+        names = ["labels", *(["teacher"] if self.has_teacher else []), *(["labels2", "mix"] if self.mixup else [])]
+        kinds = {"labels": tf.int32, "teacher": tf.float32, "labels2": tf.int32, "mix": tf.float32}
+
+        def load(*position):
+            images, named = self.load(*position)
+            return images, *(named[name] for name in names)
+
+        types = [tf.uint8, *(kinds[name] for name in names)]
+        images, *values = tf.numpy_function(load, [epoch, step, indices], types, stateful=False)
+        images.set_shape((self.order.batch_size, *self.shape))
+        for name, value in zip(names, values, strict=True):
+            value.set_shape(
+                (self.order.batch_size, self.teacher_width) if name == "teacher" else (self.order.batch_size,)
+            )
+        return images, dict(zip(names, values, strict=True))
 
     @property
     def has_teacher(self):
@@ -349,8 +483,8 @@ class Faces:
         blank = np.zeros((self.order.batch_size, *self.shape), np.uint8)
         return self._teacher(blank, np.zeros(len(blank), np.int64)).shape[1]
 
-    def load(self, epoch: int, step: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Indices (B,) → images uint8, labels int32 and teacher embeddings (B, D) (D = 0 without a teacher)."""
+    def load(self, epoch: int, step: int, indices: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Indices (B,) → images uint8 and what goes with them by name, as in a batch."""
         rng = np.random.default_rng((self.seed, int(epoch), int(step), 1))
         images, used = np.empty((len(indices), *self.shape), np.uint8), np.empty(len(indices), np.int64)
         for row, i in enumerate(indices):
@@ -358,14 +492,23 @@ class Faces:
             for change in self.augmentations:
                 image = change(image, rng)
             images[row] = image if self.shape[2] == 3 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
-        return images, self.source.labels[used], self._teacher(images, used)
+        named = {"labels": self.source.labels[used]}
+        if self.mixup:
+            images = self._mix(images, named, rng)
+        if self.has_teacher:
+            named["teacher"] = self._teacher(images, used)
+        return images, named
+
+    def _mix(self, images, named, rng):
+        other, mix = rng.permutation(len(images)), rng.beta(self.mixup, self.mixup, len(images)).astype(np.float32)
+        named.update(labels2=named["labels"][other], mix=mix)
+        share = mix[:, None, None, None]
+        return np.rint(images * share + images[other] * (1 - share)).astype(np.uint8)
 
     def _teacher(self, images, used):
         if self.teacher is not None:
             return np.asarray(self.teacher((images.astype(np.float32) - 127.5) / 128), np.float32)
-        if self.source.embeddings is not None:
-            return np.asarray(self.source.embeddings[used], np.float32)
-        return np.empty((len(used), 0), np.float32)
+        return np.asarray(self.source.embeddings[used], np.float32)
 
     def _readable(self, i):
         """Sample `i`, or the next one that can be decoded."""
@@ -429,16 +572,22 @@ def open_faces(
     seed: int = 0,
     teacher: Callable | None = None,
     source: Source | None = None,
+    balanced: float = 0.0,
+    mixup: float = 0.0,
 ) -> Faces | ReadyFaces:
-    """Folder, InsightFace directory, `.rec`, `.npz` or dataset → `Faces`.
+    """Folder, InsightFace directory, `.rec`, `.npz`, `.tfrecord` or dataset → `Faces`.
 
-    `image_per_class` > 0 asks for P×K batches. `source` saves indexing `path` again. Raises ValueError on an empty
-    folder, a single class, or fewer images than a batch, each with its remedy.
+    `image_per_class` > 0 asks for P×K batches, `balanced` for people drawn evenly. `source` saves indexing `path` again.
+    Raises ValueError on an empty folder, a single class, or fewer images than a batch, each with its remedy.
     """
     if isinstance(path, tf.data.Dataset):
         if teacher is not None:
             raise ValueError(
                 "teacher_model_interf: a ready dataset brings its own embeddings: (images, (embeddings, labels))"
+            )
+        if balanced or mixup:
+            raise ValueError(
+                "balanced and mixup need the images themselves: give a folder or a record file, no dataset."
             )
         return ReadyFaces(path)
     source = source or open_source(path)
@@ -447,12 +596,14 @@ def open_faces(
             f"{path} holds one class only, {source.class_names[0]!r} ({len(source)} images): "
             "training needs two people or more, one folder each."
         )
-    order = (
-        PeopleByImages(source.labels, batch_size, image_per_class)
-        if image_per_class
-        else Shuffled(source.labels, batch_size)
-    )
-    return Faces(source, order, shape, augmentations or [], seed, teacher)
+    order = _order(source.labels, batch_size, image_per_class, balanced)
+    return Faces(source, order, shape, augmentations or [], seed, teacher, mixup)
+
+
+def _order(labels, batch_size, image_per_class, balanced):
+    if image_per_class:
+        return PeopleByImages(labels, batch_size, image_per_class)
+    return Balanced(labels, batch_size, balanced) if balanced else Shuffled(labels, batch_size)
 
 
 # ------------------------------------------------------------------------------------------------ names of the seed's

@@ -11,7 +11,9 @@ from keras import layers, ops
 
 import backbones
 import losses  # noqa: F401  registers the losses, so that saved models are found
+import optimizers
 from backbones import fused_norm
+from criteria.heads import Head, NormDense, NormDenseVPL, PartialNormDense, SoftmaxHead  # noqa: F401  as models.NormDense
 
 log = logging.getLogger("face")
 
@@ -168,99 +170,6 @@ def replace_ReLU_with_PReLU(model, target_activation="PReLU", **kwargs) -> keras
     return rebuild(model, change)
 
 
-# -------------------------------------------------------------------------------------------------------------- heads
-
-
-class Head(keras.layers.Layer):
-    """Embedding (B, D) and labels (B,) → (scores (B, C), labels (B,)), or scores alone; `gives` names the scores."""
-
-    gives = "scores"
-
-    def __init__(self, units, name, kernel_regularizer=None, seed=None):
-        super().__init__(name=name, dtype="float32")
-        self.units, self.seed = units, seed
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-
-    def scores(self, embedding):
-        """(B, D) → (B, units)"""
-        raise NotImplementedError
-
-    def call(self, embedding, labels=None):
-        return self.scores(embedding) if labels is None else (self.scores(embedding), labels)
-
-    def get_config(self):
-        regularizer = keras.regularizers.serialize(self.kernel_regularizer)
-        return {"units": self.units, "name": self.name, "kernel_regularizer": regularizer}
-
-
-@keras.saving.register_keras_serializable("face")
-class SoftmaxHead(Head):
-    """Logits x·W + b."""
-
-    gives = "logits"
-
-    def __init__(self, units=1000, name="softmax_logits", kernel_regularizer=None, seed=None):
-        super().__init__(units, name, kernel_regularizer, seed)
-
-    def build(self, shape):
-        initial = keras.initializers.GlorotUniform(self.seed)
-        self.kernel = self.add_weight(
-            (shape[-1], self.units), initial, regularizer=self.kernel_regularizer, name="kernel"
-        )
-        self.bias = self.add_weight((self.units,), "zeros", name="bias")
-
-    def scores(self, embedding):
-        return ops.matmul(embedding, self.kernel) + self.bias
-
-
-@keras.saving.register_keras_serializable("face")
-class NormDense(Head):
-    """Cosines between the embedding and each class's center; with `loss_top_k` sub-centers the nearest one counts.
-
-    (B, D) → (B, units). Weight "norm_dense_w" (D, units · loss_top_k).  Deng et al., ECCV 2020 (sub-center ArcFace), eq. 2.
-    """
-
-    gives = "cosine"
-
-    def __init__(
-        self,
-        units=1000,
-        kernel_regularizer=None,
-        loss_top_k=1,
-        append_norm=False,
-        partial_fc_split=0,
-        name="arcface",
-        seed=None,
-    ):
-        super().__init__(units, name, kernel_regularizer, seed)
-        if append_norm or partial_fc_split:
-            raise ValueError(
-                "NormDense: append_norm is not needed, losses read the norm by name; partial_fc_split is not supported, "
-                "a sampled head replaces it. Leave both out."
-            )
-        self.loss_top_k = loss_top_k
-
-    def get_config(self):
-        return {**super().get_config(), "loss_top_k": self.loss_top_k}
-
-    def build(self, shape):
-        self.kernel = self.add_weight(
-            (shape[-1], self.units * self.loss_top_k),
-            keras.initializers.RandomNormal(stddev=0.01, seed=self.seed),
-            regularizer=self.kernel_regularizer,
-            name="norm_dense_w",
-        )
-
-    def scores(self, embedding):
-        cosine = ops.matmul(ops.normalize(embedding, axis=-1), ops.normalize(self.kernel, axis=0))
-        if self.loss_top_k > 1:
-            cosine = ops.max(ops.reshape(cosine, (-1, self.units, self.loss_top_k)), axis=-1)
-        return cosine
-
-
-HEADS = {"softmax": SoftmaxHead, "arcface": NormDense}
-
-
 # ---------------------------------------------------------------------------------------------------------- FaceModel
 
 
@@ -277,7 +186,8 @@ class FaceModel(keras.Model):
     """Embedder + head + the losses ("terms") of one stage.  (B, H, W, C) images → embedding (B, D).
 
     uint8 images are normalised here, (x − 127.5) / 128; floating-point ones are taken as they are. Logs: loss, accuracy
-    (without a margin), target_cosine, each term by its name when there are several, regular_loss when there is one.
+    (without a margin), target_cosine, each term by its name when there are several, what the losses note, embedding_spread
+    (1 − ‖mean of the unit embeddings‖², 0 when all faces fall on one point), regular_loss when there is one.
     """
 
     def __init__(self, embedder, head=None, terms=(), term_weights=None, name="face_model"):
@@ -289,7 +199,8 @@ class FaceModel(keras.Model):
             head.built = True
         for term in (term for term in self.terms if not term.built):
             term.attach(head.units if head else getattr(term, "num_classes", 0) or 0, embedder.output_shape[-1])
-        self.mean = Mean()
+        self.mean, self.sam_rho = Mean(), 0.0
+        self.average(0.0)
         self.trackers = [keras.metrics.Mean(name=name) for name in self._tracker_names()]
         self.built = True
 
@@ -297,7 +208,9 @@ class FaceModel(keras.Model):
         names = [f"{term.short}_loss" for term in self.terms] if len(self.terms) > 1 else []
         names += ["accuracy"] if self.head is not None else []
         names += ["target_cosine"] if self.head is not None and self.head.gives == "cosine" else []
-        return names + (["regular_loss"] if self.losses else [])
+        names += dict.fromkeys(note for term in self.terms for note in term.notes)
+        regular = self.losses or getattr(self.head, "kernel_regularizer", None)
+        return names + ["embedding_spread"] + (["regular_loss"] if regular else [])
 
     def get_config(self):
         return {
@@ -330,33 +243,80 @@ class FaceModel(keras.Model):
             images = (ops.cast(images, "float32") - 127.5) / 128.0
         return self.embedder(images, training=training)
 
-    def named_outputs(self, embedding, targets: dict) -> dict:
-        """Everything that a loss may read, by name."""
-        outputs = {**targets, "embedding": ops.cast(embedding, "float32")}
+    def named_outputs(self, embedding, targets: dict, training: bool = False) -> dict:
+        """Everything that a loss may read, by name; "columns" are the labels as columns of the head's scores."""
+        embedding = ops.cast(embedding, "float32")
+        outputs = {**targets, "embedding": embedding}
+        if any("norm" in term.reads for term in self.terms):
+            outputs["norm"] = ops.norm(embedding, axis=-1)
         if self.head is not None:
-            outputs[self.head.gives], outputs["labels"] = self.head(outputs["embedding"], targets["labels"])
+            labels = ops.concatenate([targets[name] for name in ("labels", "labels2") if name in targets])
+            outputs[self.head.gives], columns = self.head(embedding, labels, training=training)
+            size = targets["labels"].shape[0] or ops.shape(targets["labels"])[0]
+            outputs["columns"], outputs["columns2"] = columns[:size], columns[size:]
         return outputs
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Weighted sum of the terms and the regularisation, reduced over the global batch."""
-        outputs = self.named_outputs(y_pred, y)
-        values = [
-            term(outputs["labels"], *(outputs[name] for name in term.reads), training=training) for term in self.terms
-        ]
+    def objective(self, targets: dict, embedding, training: bool = True):
+        """→ weighted sum of the terms and the regularisation, values of each term, outputs, regularisation or None."""
+        outputs = self.named_outputs(embedding, targets, training)
+        values = [self._value(term, outputs, training) for term in self.terms]
         total = sum(weight * self.mean(value, value) for weight, value in zip(self.term_weights, values, strict=True))
         regular = sum(self.losses) if self.losses else None
-        self._track(values, outputs, regular)
-        return total if regular is None else total + self.mean(*[ops.reshape(regular, (1,))] * 2)
+        total = total if regular is None else total + self.mean(*[ops.reshape(regular, (1,))] * 2)
+        return total, values, outputs, regular
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """`objective`, reduced over the global batch, and the numbers for the logs."""
+        total, *seen = self.objective(y, y_pred, training)
+        self._track(*seen)
+        return total
+
+    def _value(self, term, outputs, training):
+        """(B,); of mixed images both labels count, by their shares, and memory moves for the first alone."""
+        reads, labels = [outputs[name] for name in term.reads], "columns" if term.head else "labels"
+        value = term(outputs[labels], *reads, training=training)
+        if "mix" not in outputs:
+            return value
+        return outputs["mix"] * value + (1 - outputs["mix"]) * term(outputs[f"{labels}2"], *reads)
 
     def _track(self, values, outputs, regular):
         found = {f"{term.short}_loss": value for term, value in zip(self.terms, values, strict=True)}
-        found["regular_loss"] = regular
+        found.update({name: value for term in self.terms for name, value in term.noted.items()})
+        found["regular_loss"] = 0.0 if regular is None else regular
+        middle = ops.mean(ops.normalize(outputs["embedding"], axis=-1), axis=0)
+        found["embedding_spread"] = 1.0 - ops.sum(ops.square(middle))
         if self.head is not None:
-            scores, labels = outputs[self.head.gives], outputs["labels"]
-            found["accuracy"] = ops.cast(ops.equal(ops.argmax(scores, -1), ops.cast(labels, "int32")), "float32")
-            found["target_cosine"] = ops.take_along_axis(scores, labels[:, None], axis=1)
+            scores, columns = outputs[self.head.gives], outputs["columns"]
+            found["accuracy"] = ops.cast(ops.equal(ops.argmax(scores, -1), ops.cast(columns, "int32")), "float32")
+            found["target_cosine"] = ops.take_along_axis(scores, columns[:, None], axis=1)
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
+
+    def train_step(self, *args):
+        """As Keras's; with `sam_rho` the gradient is taken at the worst point near by; running means follow."""
+        plain = super().train_step
+        logs = optimizers.sharpness_aware_step(self, self.sam_rho, plain, *args) if self.sam_rho else plain(*args)
+        if self.averages:
+            self.averages.update()
+        return logs
+
+    def average(self, momentum: float) -> None:
+        """From now on keep running means of all weights of embedder and head; 0: keep none."""
+        if momentum and keras.backend.backend() != "tensorflow":
+            raise ValueError("'ema' needs the TensorFlow backend. Set KERAS_BACKEND=tensorflow, or leave it out.")
+        weights = [*self.embedder.weights, *(self.head.weights if self.head else [])] if momentum else []
+        averages = optimizers.Averages(weights, momentum) if momentum else None
+        object.__setattr__(self, "averages", averages)  # no weights of the model: they are not saved with it
+
+    def swap_average(self) -> None:
+        """Exchange weights and running means."""
+        if self.averages:
+            self.averages.swap()
+
+    def leave_average(self) -> None:
+        """Keep the running means as weights from here on."""
+        self.swap_average()
+        self.average(0.0)
 
 
 # -------------------------------------------------------------------------------------------------------- save and load

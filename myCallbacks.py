@@ -114,11 +114,12 @@ def constant_scheduler(epoch, lr_base, lr_decay_steps, decay_rate=0.1, warmup_st
 
 
 class LearningRate(keras.callbacks.Callback):
-    """Sets the optimizer's rate before each batch from a schedule; `steps_per_epoch` and `position` follow the run."""
+    """Sets the optimizer's rate before each batch to `factor` times a schedule."""
 
-    def __init__(self, schedule, steps_per_epoch: int = 1, first_step: int = 0):
+    def __init__(self, schedule, steps_per_epoch: int = 1, first_step: int = 0, factor: float = 1.0):
         super().__init__()
         self.schedule, self.steps_per_epoch, self.first_step, self.epoch = schedule, steps_per_epoch, first_step, 0
+        self.factor = factor
         self.by_epoch = isinstance(schedule, (Exponential, Steps)) and not schedule.warmup
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -135,7 +136,7 @@ class LearningRate(keras.callbacks.Callback):
             logs["lr"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def _set(self, epoch):
-        self.model.optimizer.learning_rate = self.schedule(epoch)
+        self.model.optimizer.learning_rate = self.schedule(epoch) * self.factor
 
 
 class CosineLrScheduler(LearningRate):
@@ -152,6 +153,25 @@ class CosineLrScheduler(LearningRate):
             Cosine(lr_base, first_restart_step, m_mul, lr_min, warmup_steps, t_mul, cooldown_steps),
             max(steps_per_epoch, 1),
         )
+
+
+class Ramp(keras.callbacks.Callback):
+    """Moves a variable in a straight line from `first` to `last`, over `epochs` epochs from `first_epoch` on."""
+
+    def __init__(self, variable, first, last, first_epoch: int, epochs: int, steps: int, first_step: int = 0):
+        super().__init__()
+        self.variable, self.first, self.last, self.steps, self.first_step = variable, first, last, steps, first_step
+        self.first_epoch, self.epochs, self.epoch = first_epoch, epochs, first_epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        done = self.epoch - self.first_epoch + (self.first_step + batch) / self.steps
+        self.variable.assign(self.first + (self.last - self.first) * min(done / self.epochs, 1.0))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.first_step = 0
 
 
 class OptimizerWeightDecay(keras.callbacks.Callback):
@@ -247,7 +267,14 @@ class Gently_stop_callback(keras.callbacks.Callback):
 
 
 class NanError(ArithmeticError):
-    """The loss is not finite any more."""
+    """The loss is not finite any more; `where` says where and what, the message also what to do."""
+
+    def __init__(self, where: str):
+        super().__init__(
+            f"{where}. The last state is from before: try a lower lr_base, a warmup, or a smaller scale, and run the same call "
+            "again; look at the batch's images if it stops there again."
+        )
+        self.where = where
 
 
 class ExitOnNaN(keras.callbacks.Callback):
@@ -266,11 +293,76 @@ class ExitOnNaN(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         bad = [name for name, value in (logs or {}).items() if not np.isfinite(value)]
         if bad:
-            raise NanError(
-                f"sch[{self.stage}], epoch {self.epoch + 1}, batch {self.first_step + batch + 1}: {', '.join(bad)} is not "
-                "finite. The last checkpoint is from before. Try a lower lr_base, a warmup, or a smaller scale; then run "
-                "the same call again."
-            )
+            batch = self.first_step + batch + 1
+            raise NanError(f"sch[{self.stage}], epoch {self.epoch + 1}, batch {batch}: {', '.join(bad)} is not finite")
+
+
+class Doctor(keras.callbacks.Callback):
+    """Says in one line each, in the first hundred batches of a stage, what looks wrong and what to change.
+
+    expected: loss of an untrained model, where one knows it; alpha: margin of the triplet loss, where there is one.
+    `findings` keeps what was said.
+    """
+
+    BATCHES, WINDOW = 100, 10
+
+    def __init__(self, stage, expected, alpha, first_epoch: int, steps: int, first_step: int = 0):
+        super().__init__()
+        self.stage, self.expected, self.alpha = stage, expected, alpha
+        self.first_epoch, self.steps, self.first_step = first_epoch, steps, first_step
+        self.values, self.findings, self.total = [], [], 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen, self.total = (epoch - self.first_epoch) * self.steps + self.first_step, 0.0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.first_step = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen += 1
+        if self.seen > self.BATCHES or self.seen != len(self.values) + 1 or not logs:
+            return  # later than that, or a run that goes on: its beginning was looked at
+        total = (logs["loss"] - logs.get("regular_loss", 0.0)) * (batch + 1)  # logs are means over the epoch
+        self.values.append(total - self.total)
+        self.total = total
+        if self.seen == 1:
+            self._first()
+        elif self.seen == self.BATCHES:
+            self._trend()
+            self._spread(logs)
+
+    def _say(self, text, *values):
+        self.findings.append(text % values)
+        log.warning(f"sch[{self.stage}]: {text}", *values)
+
+    def _first(self):
+        if self.expected and self.values[0] > 1.5 * self.expected + 1:
+            self._say("the first loss is %.1f, an untrained model has about %.1f: are the images normalised, (x − 127.5) / 128, and "
+                      "the labels right?", self.values[0], self.expected)  # fmt: skip
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        if isinstance(self.model.optimizer, keras.optimizers.Adam) and rate > 0.01:
+            self._say("learning rate %g is high for Adam: use lr_base=0.001, or SGD for rates like 0.1", rate)
+
+    def _trend(self):
+        first, last = np.mean(self.values[: self.WINDOW]), np.mean(self.values[-self.WINDOW :])
+        stuck = last > 0.98 * first and (self.expected is None or last > 0.9 * self.expected)
+        if stuck:
+            known = "" if self.expected is None else f" (an untrained model has about {self.expected:.1f})"
+            self._say("the loss has not begun to fall in %d batches: %.2f, then %.2f%s. Accuracy 0 is normal at first with a margin, a "
+                      "level loss is not: try a softmax stage first, 'scale': (16, 64), 'margin': (0, 0.5), or a lower lr_base",
+                      len(self.values), first, last, known)  # fmt: skip
+
+    def _spread(self, logs):
+        spread, active = logs.get("embedding_spread", 1.0), logs.get("active_triplets")
+        triplet = logs.get("triplet_loss", logs["loss"] - logs.get("regular_loss", 0.0))
+        if spread < 0.02:
+            self._say("all faces fall on nearly one point (embedding_spread %.3f, 1 is wide): lower lr_base, or train with softmax "
+                      "before", spread)  # fmt: skip
+        elif active is not None and active > 0.95 and self.alpha and abs(triplet / self.alpha - 1) < 0.03:
+            self._say("the triplet loss equals its margin %g: the embeddings collapse. Train with softmax or arcface before, use "
+                      "SemiHardTripletLoss, or a lower lr_base", self.alpha)  # fmt: skip
+        elif active is not None and active < 0.01:
+            self._say("only %.1f %% of the triplets are active: raise alpha, or use BatchHardTripletLoss", 100 * active)
 
 
 class Every(keras.callbacks.Callback):

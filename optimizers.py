@@ -53,12 +53,73 @@ class AdamW(_Decoupled, keras.optimizers.Adam):
         )  # fmt: skip
 
 
-def successor(optimizer: keras.optimizers.Optimizer, variables: list) -> keras.optimizers.Optimizer:
-    """An optimizer of the same kind for other variables: memory of those that stay is carried over."""
-    new = type(optimizer).from_config(optimizer.get_config())
+def successor(
+    template: keras.optimizers.Optimizer,
+    variables: list,
+    memory_of: keras.optimizers.Optimizer | None = None,
+    **options,
+) -> tuple[keras.optimizers.Optimizer, int]:
+    """An optimizer as `template`, with `options` over its settings, for `variables` → optimizer, number of slots carried over.
+
+    `memory_of` is the one in use before: its memory of the variables that stay is carried over.
+    """
+    new = type(template).from_config({**template.get_config(), **options})
     new.build(variables)
-    known = {v.path: v for v in optimizer.variables}
-    for v in new.variables:
-        if v.path in known and known[v.path].shape == v.shape:
-            v.assign(known[v.path])
-    return new
+    known = {v.path: v for v in getattr(memory_of, "variables", ())}
+    carried = [v for v in new.variables if v.path in known and known[v.path].shape == v.shape]
+    for v in carried:
+        v.assign(known[v.path])
+    return new, len(carried)
+
+
+class Averages:
+    """Running means of weights (EMA; Polyak & Juditsky 1992): mean ← momentum · mean + (1 − momentum) · weight."""
+
+    def __init__(self, weights: list, momentum: float):
+        self.momentum, self.weights = momentum, weights
+        self.means = [
+            keras.Variable(w, trainable=False, dtype=w.dtype, aggregation="only_first_replica", name=f"mean_{i}")
+            for i, w in enumerate(weights)
+        ]
+
+    def update(self) -> None:
+        """After each training step, inside its graph."""
+        for mean, weight in zip(self.means, self.weights, strict=True):
+            mean.assign(mean + (1 - self.momentum) * (keras.ops.convert_to_tensor(weight) - mean))
+
+    def swap(self) -> None:
+        """Exchange weights and means."""
+        for mean, weight in zip(self.means, self.weights, strict=True):
+            kept = keras.ops.convert_to_numpy(mean)
+            mean.assign(weight)
+            weight.assign(kept)
+
+
+def sharpness_aware_step(model: keras.Model, rho: float, step, data) -> dict:
+    """`step(data)`, a training step, with the gradient taken at w + ρ g/‖g‖, g the gradient at w → its logs.
+
+    Foret et al., ICLR 2021, arXiv:2010.01412, algorithm 1. The first gradient leaves the losses' memory alone; batch
+    normalisation sees the batch twice. TensorFlow backend, one device.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError("sam_rho needs the TensorFlow backend. Set KERAS_BACKEND=tensorflow, or leave sam_rho at 0.")
+    shifts = _climb(model, rho, *keras.utils.unpack_x_y_sample_weight(data)[:2])
+    logs = step(data)
+    for v, shift in zip(model.trainable_variables, shifts, strict=True):
+        v.assign_sub(shift)
+    return logs
+
+
+def _climb(model, rho, images, targets):
+    """Move the weights by ρ g/‖g‖ → the moves."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        total, *_ = model.objective(targets, model(images, training=True), training=False)
+    variables = model.trainable_variables
+    gradients = tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero")
+    scale = rho / (tf.linalg.global_norm(gradients) + 1e-12)
+    shifts = [tf.convert_to_tensor(g) * tf.cast(scale, g.dtype) for g in gradients]
+    for v, shift in zip(variables, shifts, strict=True):
+        v.assign_add(shift)
+    return shifts

@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 EXTRAS = {
-    "test": ["pytest>=8", "pytest-timeout>=2.3", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"],
+    "test": ["pytest>=8", "pytest-timeout>=2.3", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29", "jax>=0.4.38"],
     "dev": ["ruff>=0.8"],
     "jax": ["jax>=0.4.38"],
     "detect": ["mtcnn>=1.0.0"],
@@ -19,8 +19,20 @@ setup(
     description="A Keras 3 trainer for face recognition: schedules of losses, evaluation, exact resume",
     license="MIT",
     python_requires=">=3.10",
-    packages=find_packages(include=["backbones", "faces", "formats", "recipes", "runs"]),
-    py_modules=["augment", "data", "evals", "losses", "models", "myCallbacks", "optimizers", "plot", "train"],
+    packages=find_packages(include=["backbones", "criteria", "faces", "formats", "recipes", "runs"]),
+    py_modules=[
+        "augment",
+        "data",
+        "data_distiller",
+        "data_drop_top_k",
+        "evals",
+        "losses",
+        "models",
+        "myCallbacks",
+        "optimizers",
+        "plot",
+        "train",
+    ],
     install_requires=[
         "tensorflow-cpu>=2.18; sys_platform == 'linux' and platform_machine == 'x86_64'",
         "tensorflow>=2.18; sys_platform != 'linux' or platform_machine != 'x86_64'",

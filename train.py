@@ -7,7 +7,6 @@
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import logging
@@ -15,7 +14,6 @@ import os
 import sys
 
 import keras
-import numpy as np
 
 import augment
 import data
@@ -24,151 +22,13 @@ import losses
 import models
 import myCallbacks
 import optimizers
+from criteria import heads
+from faces.interface import interface
 from runs.checkpoint import Checkpoint, KeepMetrics, Position
 from runs.memory import keep_freed_memory
+from runs.stages import KEYS, Stage, read_plan
 
 log = logging.getLogger("face")
-
-# ------------------------------------------------------------------------------------------------------- the schedule
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One stretch of training: what is optimised, for how long, with what frozen."""
-
-    loss: losses.FaceLoss
-    epoch: int
-    optimizer: object = None  # None: go on with the one in use
-    weight: float = 1.0
-    extras: tuple[tuple[losses.FaceLoss, float], ...] = ()
-    bottleneck_only: bool = False
-    sub_centers: int = 1
-
-    @property
-    def terms(self) -> list[losses.FaceLoss]:
-        return [self.loss, *(extra for extra, _ in self.extras)]
-
-    @property
-    def weights(self) -> list[float]:
-        return [self.weight, *(weight for _, weight in self.extras)]
-
-    @property
-    def head(self) -> str | None:
-        return next((term.head for term in self.terms if term.head), None)
-
-    @property
-    def needs_groups(self) -> bool:
-        return any(term.needs_groups for term in self.terms)
-
-    def describe(self) -> str:
-        parts = [
-            f"{type(term).__name__}{term.get_config()} × {w:g}"
-            for term, w in zip(self.terms, self.weights, strict=True)
-        ]
-        return " + ".join(parts)
-
-
-KEYS = {
-    "loss": None, "epoch": None, "optimizer": None, "bottleneckOnly": False, "lossTopK": 1, "lossWeight": 1, "type": None,
-    "embLossTypes": None, "embLossWeights": 1, "tripletAlpha": 0.35, "alpha": None,
-    "centerloss": 0, "triplet": 0, "distill": 0,
-}  # fmt: skip
-
-
-def read_plan(train_schedule: dict | list[dict]) -> list[Stage]:
-    """A schedule, read whole and copied → stages; ValueError names the entry, the key and the remedy."""
-    schedule = [train_schedule] if isinstance(train_schedule, dict) else list(train_schedule)
-    if not schedule:
-        raise ValueError("sch is empty. A stage is at least {'loss': ..., 'epoch': ...}.")
-    return [_read_stage(entry, f"sch[{i}]") for i, entry in enumerate(schedule)]
-
-
-def _read_stage(entry, where):
-    if not isinstance(entry, dict):
-        raise ValueError(f"{where}: expected a dict. Received: {entry!r}")
-    _check_keys(entry, where)
-    try:
-        loss = losses.get(entry["loss"])
-        extras = _extras(entry)
-        loss = _typed(loss, entry.get("type"))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}: {error}") from error
-    return Stage(
-        loss=loss,
-        epoch=_number(entry, "epoch", int, 0, where),
-        optimizer=_optimizer(entry.get("optimizer"), where),
-        weight=_number(entry, "lossWeight", float, 0, where),
-        extras=tuple(extras),
-        bottleneck_only=bool(entry.get("bottleneckOnly", False)),
-        sub_centers=_number(entry, "lossTopK", int, 1, where),
-    )
-
-
-def _check_keys(entry, where):
-    for key in entry:
-        if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, 1, 0.5)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(KEYS)}."
-            raise ValueError(f"{where}: unknown key {key!r}. {hint}")
-    for key in ("loss", "epoch"):
-        if key not in entry:
-            raise ValueError(
-                f"{where}: {key!r} is missing. A stage is at least {{'loss': ..., 'epoch': ...}}. Received: {list(entry)}"
-            )
-
-
-def _number(entry, key, kind, least, where):
-    value = entry.get(key, KEYS[key])
-    whole = isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and value == kind(value)
-    if not whole or value < least:
-        name = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{where}: {key!r} must be {name} of at least {least}. Received: {value!r}")
-    return kind(value)
-
-
-def _optimizer(value, where):
-    try:
-        return None if value is None else keras.optimizers.get(value)
-    except ValueError as error:
-        raise ValueError(f"{where}: 'optimizer': {error}") from error
-
-
-def _extras(entry):
-    """Short forms and `embLossTypes` → (loss, weight); a weight of 0 attaches nothing."""
-    alpha = entry.get("alpha")
-    alpha = entry.get("tripletAlpha", KEYS["tripletAlpha"]) if alpha is None else alpha
-    named = [(name, entry.get(name, 0)) for name in ("centerloss", "triplet", "distill")]
-    types = entry.get("embLossTypes") or []
-    types = types if isinstance(types, (list, tuple)) else [types]
-    weights = entry.get("embLossWeights", 1)
-    weights = weights if isinstance(weights, (list, tuple)) else [weights] * len(types)
-    if len(weights) != len(types):
-        raise ValueError(f"'embLossWeights' has {len(weights)} values, 'embLossTypes' {len(types)}: give one each.")
-    found = []
-    for name, weight in [*named, *zip(types, weights, strict=True)]:
-        if weight:
-            loss = losses.get(name)
-            found.append(
-                (
-                    type(loss)(alpha) if isinstance(name, str) and isinstance(loss, losses.TripletLoss) else loss,
-                    float(weight),
-                )
-            )
-    return found
-
-
-def _typed(loss, kind):
-    """`type` chooses the head of a foreign loss; for ours it can only repeat what the loss says itself."""
-    if kind is None:
-        return loss
-    if isinstance(loss, losses.KerasLoss) and kind == "arcface":
-        loss.head, loss.reads = "arcface", ("cosine",)
-    elif kind not in (loss.head, loss.short):
-        raise ValueError(
-            f"'type' {kind!r} does not fit {type(loss).__name__}, which is {loss.head or loss.short!r}. Leave it out."
-        )
-    return loss
-
 
 # --------------------------------------------------------------------------------------------------------- the trainer
 
@@ -188,9 +48,15 @@ class Train:
     lr_*: see `myCallbacks.read_schedule`. random_status: see `augment.from_status`; `augmentations`, a list of
         `(image, rng) → image`, takes its place.
     image_per_class: P×K batches in every stage; stages with a triplet loss use 4 where it is 0.
-    teacher_model_interf: callable, normalised float images (B, H, W, 3) → embeddings, for `distill`.
+    teacher_model_interf: what gives the embeddings to `distill`: a model, a model file, or a callable, see `faces.interface`.
+    partial_fc_sample_rate: part of the classes that a step trains on, see `models.PartialNormDense`; 1 all.
+    vpl_start_iters, vpl_allowed_delta: see `models.NormDenseVPL`; −1 off. mixup_alpha, sam_rho: defaults of the stage keys
+        `mixup` and `sam_rho`.
     checkpoint_freq: state written every so many batches, besides each epoch. seed: of the order of samples,
         augmentation and heads. tensorboard: directory for its logs.
+
+    A loss that stops being finite sends the run back to the last state, with half the learning rate; the second time it
+    raises `myCallbacks.NanError`.
     """
 
     def __init__(
@@ -199,6 +65,7 @@ class Train:
         lr_warmup_steps=0, eval_freq=1, random_status=0, random_cutout_mask_area=0.0, image_per_class=0, samples_per_mining=0,
         mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
         steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
+        partial_fc_sample_rate=1.0,
     ):  # fmt: skip
         _refuse(locals())
         keep_freed_memory()
@@ -213,10 +80,16 @@ class Train:
             "lr_base": lr_base, "lr_decay": lr_decay, "lr_decay_steps": lr_decay_steps, "lr_min": lr_min,
             "lr_warmup_steps": lr_warmup_steps,
         }  # fmt: skip
-        self.eval_freq, self.image_per_class, self.teacher = eval_freq, image_per_class, teacher_model_interf
+        self.lr_factor = 1.0  # halved once, when a loss is not finite
+        self.eval_freq, self.image_per_class = eval_freq, image_per_class
+        self.teacher = None if teacher_model_interf is None else interface(teacher_model_interf)
         self.augmentations = augmentations
         if augmentations is None:
             self.augmentations = augment.from_status(random_status, random_cutout_mask_area=random_cutout_mask_area)
+        self.mixup_alpha, self.sam_rho, self.partial = mixup_alpha, sam_rho, partial_fc_sample_rate
+        self.vpl = (
+            {"start_iters": vpl_start_iters, "allowed_delta": vpl_allowed_delta} if vpl_start_iters >= 0 else None
+        )
         self.seed, self.checkpoint_freq, self.tensorboard = seed, checkpoint_freq, tensorboard
         self.verbose = verbose if verbose != "auto" else 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
         self.output_weight_decay, self.pretrained = output_weight_decay, pretrained
@@ -269,15 +142,9 @@ class Train:
         """The stage's batches, in P×K groups where one of its losses needs them."""
         groups = self.image_per_class or (4 if stage.needs_groups else 0)
         self.faces = data.open_faces(
-            self.data_path,
-            self.batch_size,
-            self.input_shape,
-            self.augmentations,
-            groups,
-            self.seed,
-            self.teacher,
-            self.source,
-        )
+            self.data_path, self.batch_size, self.input_shape, self.augmentations, groups, self.seed, self.teacher, self.source,
+            stage.balanced, stage.mixup or 0.0,
+        )  # fmt: skip
         self.source = getattr(self.faces, "source", None)
         self.schedule = self.schedule or myCallbacks.read_schedule(**self.lr, steps_per_epoch=self.faces.steps)
         return self.faces
@@ -286,13 +153,26 @@ class Train:
 
     def train(self, train_schedule, initial_epoch=0) -> int:
         """Run a schedule (dict or list of dicts) from `initial_epoch` of the learning rate → next epoch's number."""
-        stages = read_plan(train_schedule)
+        stages = [self._with_defaults(stage, f"sch[{i}]") for i, stage in enumerate(read_plan(train_schedule))]
         with self.strategy.scope():
             for number, stage in enumerate(stages):
                 initial_epoch = self._run(self._with_teacher(stage), number, initial_epoch)
                 if self.model is not None and self.model.stop_training:
                     break
         return initial_epoch
+
+    def _with_defaults(self, stage, where):
+        """Train's own `mixup_alpha` and `sam_rho`, where the stage can take them; ValueError for what cannot work here."""
+        mixes = all(term.head for term in stage.terms) and not stage.needs_groups
+        mixup = stage.mixup if stage.mixup is not None else self.mixup_alpha * mixes
+        rho = stage.sam_rho if stage.sam_rho is not None else self.sam_rho
+        if mixup and self.vpl:
+            raise ValueError(
+                f"{where}: 'mixup' gives an image two people, VPL remembers images of one. Leave one of them out."
+            )
+        if rho and self.strategy.num_replicas_in_sync > 1:
+            raise ValueError(f"{where}: 'sam_rho' works on one device. Received: {self.strategy.num_replicas_in_sync}")
+        return dataclasses.replace(stage, mixup=float(mixup), sam_rho=float(rho))
 
     def train_single_scheduler(
         self, epoch, loss=None, initial_epoch=0, lossWeight=1, optimizer=None, bottleneckOnly=False, lossTopK=1, type=None,
@@ -308,12 +188,11 @@ class Train:
     def _with_teacher(self, stage):
         """Data with embeddings distill with weight 7 unless the stage says otherwise, as the seed did."""
         has_teacher = self.open_data(stage).has_teacher
-        distills = any("teacher" in term.reads for term in stage.terms)
-        if distills and not has_teacher:
+        if stage.distills and not has_teacher:
             raise ValueError(
                 "distill: the data bring no embeddings. Give teacher_model_interf=, or an npz with embeddings."
             )
-        if has_teacher and not distills:
+        if has_teacher and not stage.distills:
             log.info("the data bring a teacher's embeddings: distill 7 added to the stage")
             return dataclasses.replace(stage, extras=(*stage.extras, (losses.DistillCosineLoss(), 7.0)))
         return stage
@@ -325,36 +204,57 @@ class Train:
             self.default_optimizer = stage.optimizer or self.default_optimizer
             return last
         start, stored = entered
-        frozen = self._freeze(stage.bottleneck_only)
-        self._build(stage)
+        frozen = self._freeze(stage)
+        self._build(stage, number)
         self._begin_history(start)
         keep = self._restore() if stored else KeepMetrics()
         if start.epoch >= last:
             log.info("sch[%d]: done already, %d epochs (%s)", number, stage.epoch, self.checkpoint.path)
         elif not stored:
             self._save_state(start.epoch, start.step)
-        reached = self._fit(number, start, last, keep)
+        self._about = (number, stage, first_epoch)
+        reached = self._fit(start, last, keep)
         _unfreeze(frozen)
+        self.model.leave_average()
         models.save(self.basic_model, f"{self.stem}_basic_model_latest{self.suffix}")
         return reached
 
-    def _fit(self, number, start, last, keep):
+    def _fit(self, start, last, keep):
         while start.epoch < last:
-            until = start.epoch + 1 if start.step else last
-            self.train_ds = self.faces.batches(start.epoch, start.step)
-            fitted = self.model.fit(
-                self.train_ds,
-                epochs=until,
-                initial_epoch=start.epoch,
-                steps_per_epoch=self.faces.steps - start.step,
-                callbacks=[keep, *self._callbacks(number, start.step)],
-                shuffle=False,
-                verbose=self.verbose,
-            )
-            start = Position(fitted.epoch[-1] + 1)
+            try:
+                start = self._fit_some(start, last, keep)
+                keep = KeepMetrics()
+            except myCallbacks.NanError as error:
+                start, keep = self._roll_back(error)
             if self.model.stop_training:
                 break
         return start.epoch
+
+    def _fit_some(self, start, last, keep):
+        """To the end of a begun epoch, or of the stage."""
+        self.train_ds = self.faces.batches(start.epoch, start.step)
+        fitted = self.model.fit(
+            self.train_ds,
+            epochs=start.epoch + 1 if start.step else last,
+            initial_epoch=start.epoch,
+            steps_per_epoch=self.faces.steps - start.step,
+            callbacks=[keep, *self._callbacks(start.step)],
+            shuffle=False,
+            verbose=self.verbose,
+        )
+        return Position(fitted.epoch[-1] + 1)
+
+    def _roll_back(self, error):
+        """The last good state with half the learning rate, once a run."""
+        if self.lr_factor < 1:
+            raise error
+        keep = self._restore()
+        self.lr_factor = 0.5
+        start = Position(self.checkpoint.stored["epoch"], self.checkpoint.stored["step"])
+        log.warning(
+            "%s. Back to epoch %d, batch %d, with half the learning rate.", error.where, start.epoch + 1, start.step
+        )
+        return start, keep
 
     # --------------------------------------------------------------------------------------------------------- stage
 
@@ -362,8 +262,8 @@ class Train:
         shapes = json.dumps([list(w.shape) for w in self.basic_model.weights]).encode()
         return {
             "losses": stage.describe(),
+            "options": {**stage.options(), "sample_rate": self.partial, "vpl": self.vpl},
             "optimizer": _optimizer_mark(stage.optimizer),
-            "bottleneckOnly": stage.bottleneck_only,
             "lossTopK": stage.sub_centers,
             "first epoch": first_epoch,
             "batch_size": self.batch_size,
@@ -372,61 +272,91 @@ class Train:
             "model": hashlib.sha256(shapes).hexdigest()[:16],
         }
 
-    def _freeze(self, bottleneck_only):
-        """Flags of every layer before the embedder is frozen, to put back exactly these."""
+    def _freeze(self, stage):
+        """Freeze what the stage asks for → flags of every layer before, to put back exactly these."""
         flags = [(layer, layer.trainable) for layer in self.basic_model._flatten_layers()]
-        if bottleneck_only:
+        if stage.bottleneck_only:
             self.basic_model.trainable = False
-        return flags if bottleneck_only else []
+        names = stage.frozen([layer.name for layer, _ in flags])
+        for layer, _ in flags:
+            if layer.name in names:
+                layer.trainable = False
+        return flags if stage.bottleneck_only or names else []
 
-    def _build(self, stage):
-        before = self.optimizer
+    def _build(self, stage, number):
+        """Head, losses, model and optimizer of the stage, with every weight that fits carried over."""
+        carried = []
         if stage.head:
-            self.head = self._make_head(stage)
-        head = self.head if stage.head else None
-        for term in stage.terms:
-            term.attach(self.faces.classes, self.basic_model.output_shape[-1])
-            _carry(self.terms.get(type(term).__name__), term)
-        self.terms = {**self.terms, **{type(term).__name__: term for term in stage.terms}}
-        self.model = models.FaceModel(self.basic_model, head, stage.terms, stage.weights)
+            self.head = self._make_head(stage, carried)
+        self._attach(stage, carried)
+        self.model = models.FaceModel(self.basic_model, self.head if stage.head else None, stage.terms, stage.weights)
         if self.pretrained:
             self.model.load_weights(self.pretrained)
             self.pretrained = None
-        self.default_optimizer = stage.optimizer or self.default_optimizer
-        self.optimizer = self._make_optimizer(before if stage.optimizer is None else None)
-        self.model.compile(self.optimizer, steps_per_execution=self.steps_per_execution)
-        self.optimizer = self.model.optimizer
+        self._compile(stage, carried)
         self.cur_loss, self.loss_weights = stage.loss, stage.weights
-        log.info("stage: %s, %d classes, %d steps an epoch", stage.describe(), self.faces.classes, self.faces.steps)
+        log.info(
+            "sch[%d]: %s; %d classes, %d steps an epoch; %s", number, stage.describe(), self.faces.classes, self.faces.steps,
+            "; ".join(carried),
+        )  # fmt: skip
 
-    def _make_optimizer(self, in_use):
-        """`in_use` where no other is asked for: its memory of the variables that stay is kept."""
-        variables = self.model.trainable_variables
-        if in_use is not None:
-            return optimizers.successor(in_use, variables)
-        optimizer = keras.optimizers.get(self.default_optimizer)
-        return optimizers.successor(optimizer, variables)
+    def _attach(self, stage, carried):
+        """Give the losses their memory, that of their predecessors of the same kind where there are any."""
+        for term in stage.terms:
+            ramps = tuple(name for name, *_ in stage.ramps) if term is stage.loss else ()
+            teacher = self.faces.teacher_width if "teacher" in term.reads else 0
+            term.attach(self.faces.classes, self.basic_model.output_shape[-1], teacher, ramps)
+            if term.weights:
+                moved = heads.carry(self.terms.get(type(term).__name__), term)
+                carried.append(f"{type(term).__name__} {'carried over' if moved else 'new'}")
+        for name, first, _ in stage.ramps:
+            stage.loss.ramps[name].assign(first)
+        self.terms = {**self.terms, **{type(term).__name__: term for term in stage.terms}}
 
-    def _make_head(self, stage):
-        options = {"loss_top_k": stage.sub_centers} if stage.head == "arcface" else {}
-        if stage.head == "softmax" and stage.sub_centers > 1:
-            raise ValueError(
-                "lossTopK needs a loss over cosines, such as losses.ArcfaceLoss(). Received: a softmax loss."
-            )
-        new = models.HEADS[stage.head](
-            self.faces.classes, kernel_regularizer=self._head_decay(), seed=self.seed, **options
+    def _compile(self, stage, carried):
+        options = {"gradient_accumulation_steps": stage.accumulate if stage.accumulate > 1 else None,
+                   "global_clipnorm": stage.clip or None}  # fmt: skip
+        options = {name: value for name, value in options.items() if value is not None}
+        before = None if stage.optimizer is not None else self.optimizer
+        self.default_optimizer = stage.optimizer or self.default_optimizer
+        template = keras.optimizers.get(self.default_optimizer)
+        new, moved = optimizers.successor(template, self.model.trainable_variables, before, **options)
+        carried.append(
+            f"{type(new).__name__} {f'{moved} of {len(new.variables)} slots carried over' if moved else 'new'}"
         )
+        self.model.compile(new, steps_per_execution=self.steps_per_execution)
+        self.model.sam_rho = stage.sam_rho
+        self.model.average(stage.ema)
+        self.optimizer = self.model.optimizer
+
+    def _make_head(self, stage, carried):
+        new = self._new_head(stage)
         if type(self.head) is type(new) and _same(self.head.get_config(), new.get_config()):
+            carried.append(f"head {new.name} kept")
             return self.head
         new.build((None, self.basic_model.output_shape[-1]))
         new.built = True
-        carried = _carry(self.head, new)
-        log.info(
-            "head: %s, %s",
-            new.name,
-            f"{carried} of {len(new.weights)} weights carried over" if carried else "built anew",
-        )
+        moved = heads.carry(self.head, new)
+        carried.append(f"head {new.name} {f'{moved} of {len(new.weights)} weights carried over' if moved else 'new'}")
         return new
+
+    def _new_head(self, stage):
+        options = {"kernel_regularizer": self._head_decay(), "seed": self.seed}
+        if stage.head == "softmax":
+            if stage.sub_centers > 1:
+                raise ValueError(
+                    "lossTopK needs a loss over cosines, such as losses.ArcfaceLoss(). Received: a softmax loss."
+                )
+            return models.SoftmaxHead(self.faces.classes, **options)
+        if self.vpl:
+            if stage.sub_centers > 1 or self.partial < 1:
+                raise ValueError("VPL remembers one center a class: leave lossTopK and partial_fc_sample_rate at 1.")
+            return models.NormDenseVPL(None, self.faces.classes, **self.vpl, **options)
+        if self.partial < 1:
+            return models.PartialNormDense(
+                self.faces.classes, loss_top_k=stage.sub_centers, sample_rate=self.partial, **options
+            )
+        return models.NormDense(self.faces.classes, loss_top_k=stage.sub_centers, **options)
 
     def _head_decay(self):
         if self.output_weight_decay < 1:
@@ -441,33 +371,52 @@ class Train:
 
     @property
     def callbacks(self):
-        """Callbacks of a stage from its first batch on."""
-        return self._callbacks(0, 0)
+        """Callbacks of the stage from its first batch on."""
+        return self._callbacks(0)
 
-    def _callbacks(self, number, first_step):
-        self.lr_scheduler = myCallbacks.LearningRate(self.schedule, self.faces.steps, first_step)
+    def _callbacks(self, first_step):
+        number, stage, first_epoch = self._about
+        steps = self.faces.steps
+        self.lr_scheduler = myCallbacks.LearningRate(self.schedule, steps, first_step, self.lr_factor)
         self.gently_stop = self.gently_stop or myCallbacks.Gently_stop_callback(stop_file=f"{self.stem}.stop")
         self.model_checkpoint = myCallbacks.Every(lambda *_: models.save(self.model, self.stem + self.suffix), 0)
         state = myCallbacks.Every(self._save_state, self.checkpoint_freq, first_step)
         board = [keras.callbacks.TensorBoard(self.tensorboard)] if self.tensorboard else []
         nan = myCallbacks.ExitOnNaN(number, first_step)
+        ramps = [
+            myCallbacks.Ramp(stage.loss.ramps[name], first, last, first_epoch, stage.epoch, steps, first_step)
+            for name, first, last in stage.ramps
+        ]
+        swap = myCallbacks.Every(lambda *_: self.model.swap_average())
+        doctor = myCallbacks.Doctor(number, *self._expected(stage), first_epoch, steps, first_step)
         return [
-            self.lr_scheduler, nan, *self.my_evals, *board, *self.custom_callbacks, self.my_history, self.model_checkpoint,
-            state, self.gently_stop,
+            self.lr_scheduler, *ramps, nan, doctor, swap, *self.my_evals, *board, *self.custom_callbacks, self.my_history,
+            self.model_checkpoint, swap, state, self.gently_stop,
         ]  # fmt: skip
+
+    def _expected(self, stage):
+        """→ loss of an untrained model, or None; margin of a triplet loss, or None."""
+        width = self.basic_model.output_shape[-1]
+        known = [
+            (term.expected(self.faces.classes, width), w) for term, w in zip(stage.terms, stage.weights, strict=True)
+        ]
+        triplets = [term for term in stage.terms if isinstance(term, losses.TripletLoss)]
+        whole = stage.head and all(value is not None for value, _ in known)
+        return sum(v * w for v, w in known) if whole else None, triplets[0].alpha if triplets else None
 
     def _begin_history(self, start):
         if self.my_history is None:
             self.my_history = myCallbacks.My_history(f"{self.stem}_hist.json", initial_epoch=start.epoch)
 
     def _save_state(self, epoch, step):
-        about = {"history": self.my_history.history, "evals": [e.get_state() for e in self.my_evals]}
+        about = {"history": self.my_history.history, "evals": [e.get_state() for e in self.my_evals],
+                 "lr_factor": self.lr_factor}  # fmt: skip
         self.checkpoint.save(self.model, Position(epoch, step), about)
 
     def _restore(self):
         keep = self.checkpoint.restore(self.model)
         stored = self.checkpoint.stored
-        self.my_history.history = stored["history"]
+        self.my_history.history, self.lr_factor = stored["history"], stored.get("lr_factor", 1.0)
         for callback, state in zip(self.my_evals, stored["evals"], strict=False):
             callback.set_state(state)
         log.info("resumed from %s: epoch %d, %d batches done", self.checkpoint.path, stored["epoch"], stored["step"])
@@ -498,10 +447,7 @@ def _refuse(arguments):
     """Arguments of the seed that never worked well, and what to use now."""
     instead = {
         "samples_per_mining": (0, "offline mining is gone: use losses.BatchHardTripletLoss, which mines in the batch"),
-        "partial_fc_split": (0, "splitting classes in rounds is gone: train the full head"),
-        "mixup_alpha": (0, "mixup is not there yet: use random_status or augmentations"),
-        "sam_rho": (0, "sharpness-aware minimisation is not there yet: use optimizers.SGDW"),
-        "vpl_start_iters": (-1, "prototype injection (VPL) is not there yet: use losses.ArcfaceLoss"),
+        "partial_fc_split": (0, "splitting classes in rounds is gone: use partial_fc_sample_rate=0.1"),
     }
     for name, (off, text) in instead.items():
         if arguments[name] not in (off, None):
@@ -523,16 +469,6 @@ def _unfreeze(flags):
 
 def _same(first, second):
     return json.dumps(first, sort_keys=True, default=str) == json.dumps(second, sort_keys=True, default=str)
-
-
-def _carry(old, new):
-    """Copy weights of equal shape, in order, from one head or loss to its successor → how many."""
-    if old is None or old is new:
-        return 0
-    pairs = [(a, b) for a, b in zip(old.weights, new.weights, strict=False) if a.shape == b.shape]
-    for a, b in pairs:
-        b.assign(a)
-    return len(pairs)
 
 
 if __name__ == "__main__":

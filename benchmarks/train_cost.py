@@ -22,8 +22,8 @@ def cpu() -> float:
     return now.user + now.system
 
 
-def bare_keras2(rounds, steps):
-    """The same MobileNet with a cosine head in whatever Keras `tensorflow` brings."""
+def bare_keras2(name, rounds, steps):
+    """The same backbone with a cosine head in whatever Keras `tensorflow` brings."""
     import numpy as np
     import tensorflow as tf
 
@@ -41,8 +41,14 @@ def bare_keras2(rounds, steps):
         angle = tf.acos(tf.clip_by_value(cosine, -1 + 1e-7, 1 - 1e-7))
         return tf.nn.softmax_cross_entropy_with_logits(hot, 64 * tf.where(hot > 0, tf.cos(angle + 0.5), cosine))
 
-    stem = keras.applications.MobileNet(input_shape=(112, 112, 3), include_top=False, weights=None)
-    x = keras.layers.DepthwiseConv2D(3, use_bias=False)(stem.output)
+    sys.path.insert(0, ROOT)
+    from backbones import mobile_facenet
+
+    if name == "mobilenet":
+        stem = keras.applications.MobileNet(input_shape=(112, 112, 3), include_top=False, weights=None)
+    else:
+        stem = mobile_facenet.build(input_shape=(112, 112, 3))
+    x = keras.layers.DepthwiseConv2D(stem.output.shape[1], use_bias=False)(stem.output)
     x = keras.layers.BatchNormalization()(x)
     x = keras.layers.Flatten()(keras.layers.Conv2D(256, 1, use_bias=False)(x))
     model = keras.Model(stem.input, Head()(keras.layers.BatchNormalization()(x)))
@@ -56,7 +62,7 @@ def bare_keras2(rounds, steps):
         model.fit(images, labels, batch_size=BATCH, verbose=0)
         found.append(BATCH * steps / (cpu() - begin))
     median = statistics.median(found)
-    print(f"TensorFlow {tf.__version__}, MobileNet, bare fit: {median:.1f} images a CPU-second")
+    print(f"TensorFlow {tf.__version__}, {name}, bare fit: {median:.1f} images a CPU-second", flush=True)
 
 
 def compare(name, rounds, steps):
@@ -128,7 +134,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=16)
     arguments = parser.parse_args(argv)
     if arguments.bare_only:
-        bare_keras2(arguments.rounds, arguments.steps)
+        for name in ("mobilenet", "mobilefacenet"):
+            bare_keras2(name, arguments.rounds, arguments.steps)
         return 0
     sys.path.insert(0, ROOT)
     from runs.memory import keep_freed_memory

@@ -23,11 +23,12 @@ class Position:
     step: int = 0
 
 
-def variables(model: keras.Model) -> dict[str, list]:
+def variables(model) -> dict[str, list]:
     """Everything that a training step changes, in an order that the same construction repeats."""
     return {
         "weight": [v for v in model.variables if all(v is not m for metric in model.metrics for m in metric.variables)],
         "optimizer": list(model.optimizer.variables),
+        "average": model.averages.means if model.averages else [],
         "metric": [v for metric in model.metrics for v in metric.variables],
     }
 
@@ -92,7 +93,8 @@ class Checkpoint:
         os.replace(self.path + ".part", self.path)
 
     def restore(self, model: keras.Model) -> "KeepMetrics":
-        """Put the stored values into `model` → callback that puts back the running metrics of a begun epoch."""
+        """Put the values of the last state into `model` → callback that puts back the running metrics of a begun epoch."""
+        self.stored = self._read()
         with np.load(self.path, allow_pickle=False) as file:
             for kind, found in variables(model).items():
                 for i, v in enumerate(found):

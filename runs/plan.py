@@ -35,15 +35,15 @@ def _row(trainer, stage, faces):
     return {
         "loss": " + ".join(f"{type(t).__name__}×{w:g}" for t, w in zip(stage.terms, stage.weights, strict=True)),
         "steps": faces.steps,
-        "first loss": _first_loss(stage, faces.classes),
+        "first loss": _first_loss(stage, faces.classes, width),
         "head": f"{head:.1f} MiB",
         "logits": f"{logits:.1f} MiB",
     }
 
 
-def _first_loss(stage, classes):
+def _first_loss(stage, classes, width):
     """What the terms with a formula give at random weights: a run that begins far from it has something wrong."""
-    known = [(t.expected(classes), w) for t, w in zip(stage.terms, stage.weights, strict=True)]
+    known = [(t.expected(classes, width), w) for t, w in zip(stage.terms, stage.weights, strict=True)]
     return f"{sum(w * value for value, w in known if value is not None):.1f}"
 
 

@@ -89,8 +89,7 @@ def test_short_and_long_forms_mean_the_same():
 @pytest.mark.parametrize(
     ("argument", "text"),
     [
-        ({"partial_fc_split": 2}, "train the full head"),
-        ({"sam_rho": 0.05}, "not there yet"),
+        ({"partial_fc_split": 2}, "partial_fc_sample_rate=0.1"),
         ({"samples_per_mining": 4}, "BatchHard"),
     ],
 )

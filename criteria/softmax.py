@@ -1,0 +1,72 @@
+"""Losses over the softmax head's logits."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from criteria.base import FaceLoss, cross_entropy, own, register, sparse
+
+
+@register
+class SoftmaxLoss(FaceLoss):
+    """Softmax cross-entropy.  (B,), (B, C) → (B,)"""
+
+    reads, config, head, short = ("logits",), ("label_smoothing",), "softmax", "softmax"
+
+    def __init__(self, label_smoothing: float = 0.0):
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def call(self, labels, logits, training=False):
+        return cross_entropy(sparse(labels), logits, self.label_smoothing)
+
+    def expected(self, classes, emb_shape):
+        return float(np.log(classes))
+
+
+@register
+class MarginSoftmax(FaceLoss):
+    """Cross-entropy after the true class's probability p shrank to (pᵃ + b·p) / 2.  (B,), (B, C) → (B,)
+
+    a is `power`, b `scale`, as in Keras_insightface. The probabilities are brought back to a sum of 1, in logarithms; with
+    `from_logits` they, times `scale_all`, are taken as logits instead.
+    """
+
+    config = ("power", "scale", "scale_all", "from_logits", "label_smoothing")
+    reads, head, short = ("logits",), "softmax", "softmax"
+
+    def __init__(self, power=2, scale=0.4, scale_all=1.0, from_logits=False, label_smoothing=0):
+        super().__init__()
+        self.power, self.scale, self.scale_all = power, scale, scale_all
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+        if scale_all != 1.0 and not from_logits:
+            raise ValueError("MarginSoftmax: scale_all cancels out unless from_logits=True. Leave it at 1.")
+
+    def call(self, labels, logits, training=False):
+        labels, log_p = sparse(labels), ops.log_softmax(logits)
+        target = own(log_p, labels)
+        shrunk = target + ops.log((ops.exp(target * (self.power - 1)) + self.scale) / 2)
+        is_target = labels[:, None] == ops.arange(logits.shape[-1], dtype=labels.dtype)
+        log_p = ops.where(is_target, shrunk[:, None], log_p)
+        scores = ops.exp(log_p) * self.scale_all if self.from_logits else log_p
+        return cross_entropy(labels, scores, self.label_smoothing)
+
+
+@register
+class KerasLoss(FaceLoss):
+    """Any Keras loss or function of (one-hot labels, probabilities), over the softmax head.  (B,), (B, C) → (B,)"""
+
+    reads, head, short = ("logits",), "softmax", "softmax"
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss = keras.saving.deserialize_keras_object(loss) if isinstance(loss, dict) else loss
+
+    def get_config(self):
+        return {"loss": keras.saving.serialize_keras_object(self.loss)}
+
+    def call(self, labels, logits, training=False):
+        call = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
+        one_hot = ops.one_hot(sparse(labels), logits.shape[-1])
+        values = call(one_hot, logits if getattr(self.loss, "from_logits", False) else ops.softmax(logits))
+        return ops.broadcast_to(values, ops.shape(labels)[:1])

@@ -1,0 +1,120 @@
+"""A teacher's embeddings of a whole dataset, once: what `distill` trains on.
+
+python data_distiller.py -D /datasets/faces_casia -M r100.onnx --use_fp16
+train.Train("faces_casia_distill_fp16.tfrecord", …)
+"""
+
+import argparse
+import logging
+import os
+import sys
+
+import numpy as np
+
+import data
+from faces.embed import embed_source
+from faces.interface import interface
+
+log = logging.getLogger("face")
+
+teacher_model_interf_wrapper = interface  # the seed's name
+
+
+class Rows:
+    """Rows of one width appended to a file that may be broken off at any byte."""
+
+    def __init__(self, path: str, dtype: str, recover: bool):
+        self.path, self.dtype, self.width = path, np.dtype(dtype), 0
+        if not recover and os.path.exists(path):
+            os.remove(path)
+        self.head = path + ".width"
+        if os.path.exists(path) and os.path.exists(self.head):
+            with open(self.head) as file:
+                self.width = int(file.read())
+
+    def __len__(self):
+        return os.path.getsize(self.path) // (self.width * self.dtype.itemsize) if self.width else 0
+
+    def append(self, rows: np.ndarray) -> None:
+        if not self.width:
+            self.width = rows.shape[1]
+            with open(self.head, "w") as file:
+                file.write(str(self.width))
+        with open(self.path, "ab") as file:
+            file.truncate(len(self) * self.width * self.dtype.itemsize)
+            file.write(rows.astype(self.dtype).tobytes())
+
+    def read(self) -> np.ndarray:
+        return np.fromfile(self.path, self.dtype).reshape(-1, self.width)
+
+    def remove(self) -> None:
+        for path in (self.path, self.head):
+            os.remove(path)
+
+
+def Data_distiller(  # noqa: N802
+    data_path, model_file=None, dest_file=None, save_npz=False, batch_size=256, use_fp16=False, limit=-1, recover=False,
+    shape=(112, 112),
+) -> str:  # fmt: skip
+    """Dataset and teacher (see `faces.interface`) → path of a TFRecord file of images, labels and embeddings, or of an npz.
+
+    The npz names the images where they are, the TFRecord holds them. `limit` > 0: the first so many images. `recover` goes on
+    with a run that was broken off. Images that cannot be read are named and left out.
+    """
+    if model_file is None:
+        raise ValueError("Data_distiller: no teacher given. Give model_file= a model, a model file or a callable.")
+    source = data.open_source(data_path)
+    dest = dest_file or _default_name(data_path, use_fp16) + (".npz" if save_npz else ".tfrecord")
+    if not dest.endswith((".npz", ".tfrecord")):
+        raise ValueError(f"dest_file: expected a name ending in .npz or .tfrecord. Received: {dest!r}")
+    count = min(limit, len(source)) if limit > 0 else len(source)
+    rows = Rows(dest + ".rows", "float16" if use_fp16 else "float32", recover)
+    if len(rows):
+        log.info("going on after %d of %d images", len(rows), count)
+    for found in embed_source(interface(model_file), source, np.arange(len(rows), count), shape, batch_size):
+        rows.append(found)
+    _write(dest, source, rows.read()[:count])
+    rows.remove()
+    return dest
+
+
+def _default_name(data_path, use_fp16):
+    name = os.path.basename(os.path.abspath(os.path.expanduser(str(data_path))))
+    return f"{os.path.splitext(name)[0]}_distill" + ("_fp16" if use_fp16 else "")
+
+
+def _write(dest, source, embeddings):
+    kept = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
+    log.info("%s: %d images, %d left out", dest, len(kept), len(embeddings) - len(kept))
+    if dest.endswith(".npz"):
+        data.write_list(dest, source, kept, embeddings[kept])
+    else:
+        data.write_shard(dest, ((source.read(int(i)), source.labels[i], embeddings[i]) for i in kept))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0 when the file is written, 2 for a wrong call."""
+    parser = argparse.ArgumentParser(
+        "data_distiller.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-D", "--data_path", required=True, help="folder, InsightFace directory, .rec or .npz")
+    parser.add_argument(
+        "-M", "--model_file", help=".keras, .h5, .onnx, torch-jit .pt or .pth, .tflite, SavedModel folder"
+    )
+    parser.add_argument("-d", "--dest_file", help="default: name of the data + _distill.tfrecord")
+    parser.add_argument("-b", "--batch_size", type=int, default=256)
+    parser.add_argument("-L", "--limit", type=int, default=-1, help="first so many images only")
+    parser.add_argument("--use_fp16", action="store_true", help="embeddings as float16")
+    parser.add_argument("--save_npz", action="store_true", help="npz with the images' names, no TFRecord")
+    parser.add_argument("-R", "--recover", action="store_true", help="go on with a run that was broken off")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        print(Data_distiller(**vars(arguments)))
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        parser.error(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,35 @@
+"""A source of images and an interface → embeddings, in batches, with a progress bar."""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+import data
+from faces.interface import Interface
+
+log = logging.getLogger("face")
+
+
+def embed_source(
+    embed: Interface, source: data.Source, indices: np.ndarray, shape=(112, 112), batch_size: int = 256
+) -> Iterator[np.ndarray]:
+    """Samples `indices` of `source` → embeddings (n, D) batch by batch, NaN for an image that cannot be read, which is named."""
+    pieces = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
+    for piece in tqdm(pieces, desc="embeddings", unit="batch", disable=None):
+        images, readable = _read(source, piece, shape)
+        found = np.asarray(embed((images.astype(np.float32) - 127.5) / 128), np.float32)
+        found[~readable] = np.nan
+        yield found
+
+
+def _read(source, piece, shape):
+    images, readable = np.zeros((len(piece), *shape, 3), np.uint8), np.ones(len(piece), bool)
+    for row, i in enumerate(piece):
+        try:
+            images[row] = data.decode(source.read(int(i)), shape)
+        except (ValueError, OSError) as error:
+            readable[row] = False
+            log.warning("skipped %s: %s", source.name(int(i)), error)
+    return images, readable

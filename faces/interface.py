@@ -1,0 +1,113 @@
+"""Any model file, model or function → one callable: normalised images (B, H, W, 3) float32 RGB → embeddings (B, D) float32."""
+
+import importlib
+import os
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+import models
+
+Interface = Callable[[np.ndarray], np.ndarray]
+
+
+def interface(model: str | keras.Model | Callable) -> Interface:
+    """Keras model or file (.keras, .h5, SavedModel folder), ONNX, torch-jit (.pt, .pth), LiteRT (.tflite), or a callable as it is.
+
+    Images are (x − 127.5) / 128. A full model gives the embedding under its head. ImportError names the extra that a file needs.
+    """
+    if isinstance(model, str):
+        return _open(model)
+    if isinstance(model, keras.Model):
+        return _keras(model)
+    if callable(model):
+        return model
+    raise ValueError(f"expected a model, a model file or a callable. Received: {model!r}")
+
+
+def _open(path):
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"model file {path!r} does not exist.")
+    suffix = os.path.splitext(path)[1]
+    if os.path.isdir(path):
+        return _saved_model(path)
+    if suffix not in OPENERS:
+        raise ValueError(f"model file {path!r}: expected {', '.join(OPENERS)} or a SavedModel folder.")
+    return OPENERS[suffix](path)
+
+
+def _need(module, extra, path):
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{path} needs {module}: pip install {extra}") from error
+
+
+def _keras(model):
+    names = [layer.name for layer in model.layers[-5:]]
+    if isinstance(model, models.FaceModel) or "embedding" in names:
+        model, _ = models.split(model)
+    return lambda images: np.asarray(model.predict_on_batch(np.asarray(images, np.float32)), np.float32)
+
+
+def _saved_model(path):
+    layer = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
+
+    def embed(images):
+        found = layer(np.asarray(images, np.float32))
+        return np.asarray(next(iter(found.values())) if isinstance(found, dict) else found, np.float32)
+
+    return embed
+
+
+def _onnx(path):
+    runtime = _need("onnxruntime", "onnxruntime", path)
+    session = runtime.InferenceSession(path, providers=runtime.get_available_providers())
+    wanted = session.get_inputs()[0]
+    channels_first = wanted.shape[1] == 3
+
+    def embed(images):
+        images = np.asarray(images, np.float32)
+        images = images.transpose(0, 3, 1, 2) if channels_first else images
+        return session.run(None, {wanted.name: np.ascontiguousarray(images)})[0]
+
+    return embed
+
+
+def _torch(path):
+    torch = _need("torch", "torch", path)
+    module = torch.jit.load(path, map_location="cpu").eval()
+
+    def embed(images):
+        with torch.no_grad():
+            return module(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32))).numpy()
+
+    return embed
+
+
+def _litert(path):
+    """A file with a fixed batch is fed in pieces of that size, the last one filled up."""
+    interpreter = _need("ai_edge_litert.interpreter", "ai-edge-litert", path).Interpreter(path)
+    interpreter.allocate_tensors()
+    (wanted,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    size = int(wanted["shape"][0])
+
+    def piece(images):
+        filled = np.zeros((size, *images.shape[1:]), np.float32)
+        filled[: len(images)] = images
+        interpreter.set_tensor(wanted["index"], filled)
+        interpreter.invoke()
+        return interpreter.get_tensor(given["index"])[: len(images)].copy()
+
+    return lambda images: np.concatenate([piece(images[i : i + size]) for i in range(0, len(images), size)])
+
+
+OPENERS = {
+    ".keras": lambda path: _keras(models.load(path, compile=False)),
+    ".h5": lambda path: _keras(models.load(path, compile=False)),
+    ".onnx": _onnx,
+    ".pt": _torch,
+    ".pth": _torch,
+    ".tflite": _litert,
+}
