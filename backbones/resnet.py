@@ -85,10 +85,14 @@ def plain_block(x, filters, activation, name):
 
 
 @register("r_tiny")
-def build_tiny(name, input_shape, widths=(64, 128, 256), activation="relu"):
-    """A residual network for small sets and CPUs: a 5×5 stem of stride 4, then one unit a width."""
+def build_tiny(name, input_shape, widths=(64, 128, 256), activation="relu", crop=0):
+    """A residual network for small sets and CPUs: a 5×5 stem of stride 4, then one unit a width.
+
+    `crop` pixels of each border are not looked at.
+    """
     inputs = layers.Input(input_shape)
-    x = activate(norm(conv(inputs, widths[0], 5, 4, "stem_conv"), "stem_bn"), activation, "stem_act")
+    x = layers.Cropping2D(crop, name="crop")(inputs) if crop else inputs
+    x = activate(norm(conv(x, widths[0], 5, 4, "stem_conv"), "stem_bn"), activation, "stem_act")
     for stack, filters in enumerate(widths, 1):
         x = plain_block(x, filters, activation, f"stack{stack}")
     return keras.Model(inputs, x, name=name)

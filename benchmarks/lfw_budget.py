@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         "lfw_budget", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, help="folder with train.rec and lfw_dev.bin")
-    parser.add_argument("--teacher", help="model file to distill from")
+    parser.add_argument("--teacher", help="model file to distill from, or an npz of data_distiller.py's")
     parser.add_argument("--seconds", type=float, default=1500, help="CPU-seconds, user + system")
     arguments = parser.parse_args(argv)
     sys.path.insert(0, ROOT)
@@ -51,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def distilled(data, teacher):
     """→ npz with the teacher's embeddings."""
+    if teacher.endswith(".npz"):
+        return teacher
     begin = os.times()
     call = [sys.executable, os.path.join(ROOT, "data_distiller.py"), "-D", data, "-M", teacher, "-d", "lfw_teacher.npz"]
     subprocess.run([*call, "--save_npz"], check=True)

@@ -19,7 +19,7 @@ data_path = os.path.join(os.environ.get("FACE_DATA", "."), "lfw")
 eval_paths = [os.path.join(data_path, "lfw_dev.bin")]
 save_path = "lfw_small.keras"
 basic_model = models.buildin_models(
-    "r_tiny", dropout=0.2, emb_shape=256, output_layer="E", bn_momentum=0.9, bn_epsilon=2e-5, scale=False
+    "r_tiny", dropout=0.1, emb_shape=256, output_layer="E", bn_momentum=0.9, bn_epsilon=2e-5, scale=False, crop=8
 )
 basic_model = models.add_l2_regularizer_2_model(basic_model, 1e-3)
 batch_size = 64
