@@ -558,6 +558,10 @@ class ReadyFaces:
     def has_teacher(self):
         return "teacher" in self.dataset.element_spec[1]
 
+    @property
+    def teacher_width(self):
+        return self.dataset.element_spec[1]["teacher"].shape[-1]
+
     def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
         """Endless dataset that begins with batch `step`."""
         return self.dataset.skip(step).concatenate(self.dataset.repeat())

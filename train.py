@@ -51,7 +51,7 @@ class Train:
     teacher_model_interf: what gives the embeddings to `distill`: a model, a model file, or a callable, see `faces.interface`.
     partial_fc_sample_rate: part of the classes that a step trains on, see `models.PartialNormDense`; 1 all.
     vpl_start_iters, vpl_allowed_delta: see `models.NormDenseVPL`; −1 off. mixup_alpha, sam_rho: defaults of the stage keys
-        `mixup` and `sam_rho`.
+        `mixup` (in stages of softmax and margin losses alone) and `sam_rho`.
     checkpoint_freq: state written every so many batches, besides each epoch. seed: of the order of samples,
         augmentation and heads. tensorboard: directory for its logs.
 
@@ -98,7 +98,7 @@ class Train:
             self._open_model(basic_model, model, compile)
         self.input_shape = self.basic_model.input_shape[1:]
         self.source = self.faces = self.schedule = None
-        self.terms, self.custom_callbacks, self.optimizer = {}, [], None
+        self.terms, self.custom_callbacks, self.optimizer, self._about = {}, [], None, None
         self.my_evals = [self._evaluation(path) for path in self.eval_paths]
         if self.my_evals:
             self.my_evals[-1].save_model = self.stem + self.suffix
@@ -153,13 +153,16 @@ class Train:
 
     def train(self, train_schedule, initial_epoch=0) -> int:
         """Run a schedule (dict or list of dicts) from `initial_epoch` of the learning rate → next epoch's number."""
-        stages = [self._with_defaults(stage, f"sch[{i}]") for i, stage in enumerate(read_plan(train_schedule))]
         with self.strategy.scope():
-            for number, stage in enumerate(stages):
+            for number, stage in enumerate(self.plan(train_schedule)):
                 initial_epoch = self._run(self._with_teacher(stage), number, initial_epoch)
                 if self.model is not None and self.model.stop_training:
                     break
         return initial_epoch
+
+    def plan(self, train_schedule) -> list[Stage]:
+        """A schedule, read whole, with this trainer's defaults; no image is read."""
+        return [self._with_defaults(stage, f"sch[{i}]") for i, stage in enumerate(read_plan(train_schedule))]
 
     def _with_defaults(self, stage, where):
         """Train's own `mixup_alpha` and `sam_rho`, where the stage can take them; ValueError for what cannot work here."""
@@ -169,6 +172,10 @@ class Train:
         if mixup and self.vpl:
             raise ValueError(
                 f"{where}: 'mixup' gives an image two people, VPL remembers images of one. Leave one of them out."
+            )
+        if self.vpl and (stage.sub_centers > 1 or self.partial < 1):
+            raise ValueError(
+                f"{where}: VPL remembers one center a class: leave lossTopK and partial_fc_sample_rate at 1."
             )
         if rho and self.strategy.num_replicas_in_sync > 1:
             raise ValueError(f"{where}: 'sam_rho' works on one device. Received: {self.strategy.num_replicas_in_sync}")
@@ -317,7 +324,7 @@ class Train:
         options = {"gradient_accumulation_steps": stage.accumulate if stage.accumulate > 1 else None,
                    "global_clipnorm": stage.clip or None}  # fmt: skip
         options = {name: value for name, value in options.items() if value is not None}
-        before = None if stage.optimizer is not None else self.optimizer
+        before = None if stage.optimizer is not None else self.optimizer or self.default_optimizer
         self.default_optimizer = stage.optimizer or self.default_optimizer
         template = keras.optimizers.get(self.default_optimizer)
         new, moved = optimizers.successor(template, self.model.trainable_variables, before, **options)
@@ -343,14 +350,8 @@ class Train:
     def _new_head(self, stage):
         options = {"kernel_regularizer": self._head_decay(), "seed": self.seed}
         if stage.head == "softmax":
-            if stage.sub_centers > 1:
-                raise ValueError(
-                    "lossTopK needs a loss over cosines, such as losses.ArcfaceLoss(). Received: a softmax loss."
-                )
             return models.SoftmaxHead(self.faces.classes, **options)
         if self.vpl:
-            if stage.sub_centers > 1 or self.partial < 1:
-                raise ValueError("VPL remembers one center a class: leave lossTopK and partial_fc_sample_rate at 1.")
             return models.NormDenseVPL(None, self.faces.classes, **self.vpl, **options)
         if self.partial < 1:
             return models.PartialNormDense(
@@ -371,8 +372,8 @@ class Train:
 
     @property
     def callbacks(self):
-        """Callbacks of the stage from its first batch on."""
-        return self._callbacks(0)
+        """Callbacks of the stage from its first batch on; none before the first stage."""
+        return self._callbacks(0) if self._about else []
 
     def _callbacks(self, first_step):
         number, stage, first_epoch = self._about
@@ -452,6 +453,11 @@ def _refuse(arguments):
     for name, (off, text) in instead.items():
         if arguments[name] not in (off, None):
             raise ValueError(f"Train: {name}={arguments[name]}: {text}. Leave it at {off}.")
+    if not 0 < arguments["partial_fc_sample_rate"] <= 1:
+        raise ValueError(
+            "Train: partial_fc_sample_rate must be above 0 and at most 1 (all classes). Received: "
+            f"{arguments['partial_fc_sample_rate']!r}"
+        )
 
 
 def _optimizer_mark(optimizer):

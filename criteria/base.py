@@ -101,7 +101,7 @@ def cross_entropy(labels, logits, smoothing: float = 0.0):
 
     With smoothing ε the target is 1 − ε + ε/C on the label and ε/C elsewhere (Szegedy et al., arXiv:1512.00567).
     """
-    total = ops.logsumexp(logits, axis=-1)
     if not smoothing:
-        return total - own(logits, labels)
+        return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    total = ops.logsumexp(logits, axis=-1)
     return total - (1 - smoothing) * own(logits, labels) - smoothing * ops.mean(logits, axis=-1)

@@ -219,10 +219,10 @@ class SphereFaceLoss(MarginLoss):
 
 @register
 class SphereFaceRLoss(MarginLoss):
-    """ψ(θ) = (−1)ᵏ cos(mθ) − 2k, k = ⌊mθ/π⌋, for any m ≥ 1.  (B,), (B, C) → (B,)
+    """cos(min(mθ, π)) on the target, for any m ≥ 1.  (B,), (B, C) → (B,)
 
-    The target gets ψ's value and cos θ's gradient. Liu et al., TPAMI 2022, arXiv:2109.05565, SphereFace-R v1 with the
-    characteristic gradient detachment of its section 3.4.
+    The target gets this value with cos θ's gradient. Liu et al., TPAMI 2022, arXiv:2109.05565: SphereFace-R v1 with
+    characteristic gradient detachment.
     """
 
     config, short = ("margin", "scale", "label_smoothing"), "sphereface"
@@ -232,10 +232,8 @@ class SphereFaceRLoss(MarginLoss):
         self.margin = margin
 
     def pull(self, target):
-        angle = ops.arccos(target) * self.now("margin")
-        k = ops.floor(angle / np.pi)
-        psi = (1.0 - 2.0 * ops.mod(k, 2.0)) * ops.cos(angle) - 2.0 * k
-        return target + ops.stop_gradient(psi - target)
+        pulled = ops.cos(ops.minimum(ops.arccos(target) * self.now("margin"), np.pi))
+        return target + ops.stop_gradient(pulled - target)
 
 
 @register

@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         keywords, sch = recipe.load(arguments.recipe, recipe.read_settings(arguments.settings))
         train.read_plan(sch)
         trainer = train.Train(**keywords)
+        trainer.plan(sch)
     except (ValueError, FileNotFoundError, ImportError) as error:
         parser.error(str(error))
     if arguments.dry_run:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+import models
 import train
 
 MIB = 2**20
@@ -11,7 +12,7 @@ MIB = 2**20
 def describe(trainer: "train.Train", sch: list[dict]) -> str:
     """Text of `--dry-run`."""
     rows, epoch = [], 0
-    for stage in train.read_plan(sch):
+    for stage in trainer.plan(sch):
         faces = trainer.open_data(stage)
         rows.append(
             {
@@ -29,16 +30,25 @@ def describe(trainer: "train.Train", sch: list[dict]) -> str:
 
 
 def _row(trainer, stage, faces):
-    width, centers = trainer.basic_model.output_shape[-1], faces.classes * stage.sub_centers
-    head = 4 * width * centers / MIB if stage.head else 0
-    logits = 4 * trainer.batch_size * centers / MIB if stage.head else 0
+    width = trainer.basic_model.output_shape[-1]
+    head = 4 * width * faces.classes * stage.sub_centers / MIB if stage.head else 0
+    logits = 4 * trainer.batch_size * _columns(trainer, stage, faces.classes) * stage.sub_centers / MIB
+    options = {**stage.options(), "mixup": stage.mixup or None, "sam_rho": stage.sam_rho or None}
     return {
         "loss": " + ".join(f"{type(t).__name__}×{w:g}" for t, w in zip(stage.terms, stage.weights, strict=True)),
         "steps": faces.steps,
         "first loss": _first_loss(stage, faces.classes, width),
         "head": f"{head:.1f} MiB",
         "logits": f"{logits:.1f} MiB",
+        "besides": ", ".join(f"{key} {value}" for key, value in options.items() if value is not None) or "–",
     }
+
+
+def _columns(trainer, stage, classes):
+    """How many classes a step's scores have."""
+    if stage.head == "arcface" and trainer.partial < 1:
+        return models.PartialNormDense(classes, sample_rate=trainer.partial).sample_size(trainer.batch_size)
+    return classes if stage.head else 0
 
 
 def _first_loss(stage, classes, width):

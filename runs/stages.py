@@ -142,6 +142,10 @@ def _check_stage(stage):
     heads = {term.head for term in stage.terms if term.head}
     if len(heads) > 1:
         raise ValueError(f"one head a stage: {' and '.join(sorted(heads))} losses do not go together")
+    if stage.sub_centers > 1 and stage.head != "arcface":
+        raise ValueError(
+            f"'lossTopK' needs a loss over cosines, such as losses.ArcfaceLoss(). Received: {type(stage.loss).__name__}"
+        )
     if stage.balanced and stage.needs_groups:
         raise ValueError("'balanced' draws people evenly, as the P×K batches of a pair loss do already. Leave it out.")
     if stage.mixup and not all(term.head for term in stage.terms):

@@ -117,3 +117,35 @@ def test_centers_cross_from_columns_to_rows_and_back():
     np.testing.assert_allclose(table(full), table(sampled), atol=1e-6)
     np.testing.assert_allclose(full(X), sampled(X), atol=1e-6)
     assert heads.carry(sampled, built(models.NormDense(C), seed=3)) == 0
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_every_loss(policy):
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(size=(12, 16, 16, 3)).astype("float32"), np.repeat(np.arange(4), 3).astype("int32")
+    targets = {"labels": labels, "teacher": rng.normal(size=(12, D)).astype("float32")}
+    keras.config.set_dtype_policy(policy)
+    try:
+        for name in (n for n in losses.REGISTRY if n != "KerasLoss"):
+            model = mixed_model(losses.REGISTRY[name]())
+            before = [ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
+            logs = [model.train_on_batch(images, targets, return_dict=True)["loss"] for _ in range(3)]
+            after = [ops.convert_to_numpy(v) for v in model.trainable_variables]
+            assert np.isfinite(logs).all() and all(np.isfinite(v).all() for v in after), name
+            assert any(np.any(a != b) for a, b in zip(before, after, strict=True)), name
+            assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def mixed_model(loss):
+    inputs = keras.layers.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2)(inputs)
+    x = keras.layers.Dense(D)(keras.layers.Flatten()(keras.layers.ReLU()(keras.layers.BatchNormalization()(x))))
+    embedder = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="embedding")(x))
+    head = {None: None, "softmax": models.SoftmaxHead(4), "arcface": models.NormDense(4)}[loss.head]
+    loss.attach(4, D, D)
+    model = models.FaceModel(embedder, head, [loss])
+    model.compile(keras.optimizers.SGD(1e-3), run_eagerly=True)
+    assert embedder.layers[1].compute_dtype != "float32" and (head is None or head.compute_dtype == "float32")
+    return model

@@ -61,3 +61,18 @@ def test_floors(path):
             assert theirs < mine or (own, other) in SAME_FLOOR, f"{path} (floor {mine}) imports {name} (floor {theirs})"
         if name.split(".")[0] == "tensorflow":
             assert path in TENSORFLOW, f"{path} imports tensorflow: only {sorted(TENSORFLOW)} may"
+
+
+def test_readme_names_every_loss_and_key_and_argument():
+    import inspect
+
+    import losses
+    import train
+    from runs import stages
+
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        text = file.read()
+    assert [name for name in losses.REGISTRY if f"`{name}`" not in text] == []
+    assert [key for key in stages.KEYS if f"`{key}`" not in text] == []
+    described = text + (train.Train.__doc__ or "")
+    assert [name for name in inspect.signature(train.Train).parameters if name not in described] == []

@@ -218,6 +218,27 @@ def test_resume_with_everything_on(record, workdir, kwargs):
     assert whole.my_history.history == again.my_history.history
 
 
+def test_arguments_that_do_not_go_together(record, workdir):
+    trainer = make(record, vpl_start_iters=1)
+    for stage, message in (
+        ({"lossTopK": 2}, "VPL remembers one center"),
+        ({"mixup": 0.2}, "VPL remembers images of one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            trainer.plan({**STAGE, **stage})
+
+
+def test_the_optimizer_of_a_loaded_model_goes_on(record, workdir):
+    first = run(record)
+    loaded = make(record, "b.keras", model="checkpoints/run.keras")
+    kept = [v.numpy().copy() for v in loaded.default_optimizer.variables]
+    loaded.train({**STAGE, "epoch": 0})
+    assert len(kept) == len(loaded.optimizer.variables) == len(first.optimizer.variables)
+    for a, b in zip(kept[2:], loaded.optimizer.variables[2:], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert max(np.abs(v).max() for v in kept[2:]) > 0
+
+
 def test_what_crosses_a_stage_is_said_in_one_line(record, workdir, caplog):
     with caplog.at_level(logging.INFO, "face"):
         trainer = make(record, partial_fc_sample_rate=0.5)

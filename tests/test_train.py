@@ -91,6 +91,7 @@ def test_short_and_long_forms_mean_the_same():
     [
         ({"partial_fc_split": 2}, "partial_fc_sample_rate=0.1"),
         ({"samples_per_mining": 4}, "BatchHard"),
+        ({"partial_fc_sample_rate": 0}, "must be above 0 and at most 1"),
     ],
 )
 def test_arguments_that_are_gone_say_what_replaces_them(record, workdir, argument, text):
