@@ -66,6 +66,12 @@ def cosines(embedding, kernel, axis: int = 0):
     return ops.matmul(unit, kernel if axis == 0 else ops.transpose(kernel)) * ops.rsqrt(ops.maximum(square, 1e-20))
 
 
+def take_rows(table, rows):
+    """Rows of a weight. TensorFlow can read them alone; reading the weight first would have each update copy all of it."""
+    read = getattr(table.value, "sparse_read", None)
+    return ops.take(table, rows, axis=0) if read is None else read(rows)
+
+
 @keras.saving.register_keras_serializable("face")
 class NormDense(Head):
     """Cosines between the embedding and each class's center; with `loss_top_k` sub-centers the nearest one counts.
@@ -147,7 +153,7 @@ class PartialNormDense(NormDense):
 
     def train_scores(self, embedding, labels):
         drawn = self.draw(labels)
-        table = ops.take(self.kernel, self._rows_of(drawn), axis=0)
+        table = take_rows(self.kernel, self._rows_of(drawn))
         if self.kernel_regularizer is not None:
             self.add_loss(self.kernel_regularizer(table))
         return self.nearest(cosines(embedding, table, axis=1)), ops.searchsorted(drawn, labels)

@@ -58,21 +58,26 @@ class MarginLoss(FaceLoss):
         scores = ops.where(is_target, pulled[:, None], self.push(cosine, pulled)) * self.factor(*more)
         return cross_entropy(labels, scores, self.label_smoothing) + self.penalty(labels, *more)
 
+    def untrained_scale(self, classes: int) -> float:
+        """The scale that training begins with."""
+        return float(self.now("scale"))
+
     def expected(self, classes, emb_shape):
-        """At random weights the target is pull(0), and the other cosines are drawn from N(0, 1/D)."""
+        """At random weights the target's cosine is 0, and the others are those of random directions."""
         if len(self.reads) > 1:
             return None
-        scale = float(self.now("scale"))
-        pulled = scale * float(self.pull(ops.zeros((1,)))[0])
-        return float(np.logaddexp(pulled, random_sum(classes - 1, scale, emb_shape)) - pulled)
+        scale, pulled = self.untrained_scale(classes), self.pull(ops.zeros((1,)))
+        others = random_cosines(classes - 1, emb_shape)
+        pushed = ops.convert_to_numpy(self.push(ops.convert_to_tensor(others[None]), pulled))[0]
+        total = np.logaddexp.reduce(scale * pushed) + math.log(max(classes - 1, 1) / len(others))
+        return float(np.logaddexp(scale * float(pulled[0]), total) - scale * float(pulled[0]))
 
 
-def random_sum(n: int, scale: float, emb_shape: int) -> float:
-    """log Σ e^{scale · cos} over n random directions in D dimensions: cosines at the quantiles of N(0, 1/D)."""
+def random_cosines(n: int, emb_shape: int) -> np.ndarray:
+    """Cosines between n random directions in D dimensions and another one: up to 10,000 quantiles of N(0, 1/D)."""
     points = min(max(n, 1), 10000)
     quantiles = statistics.NormalDist(0, emb_shape**-0.5)
-    cosine = np.clip([quantiles.inv_cdf((i + 0.5) / points) for i in range(points)], -1, 1)
-    return float(np.logaddexp.reduce(scale * cosine) + math.log(max(n, 1) / points))
+    return np.clip([quantiles.inv_cdf((i + 0.5) / points) for i in range(points)], -1, 1).astype("float32")
 
 
 def add_angle(cosine, margin):
@@ -258,12 +263,9 @@ class CurricularFaceLoss(ArcfaceLossSimple):
         self.t.assign(0.99 * self.t + 0.01 * ops.mean(target))
 
     def push(self, cosine, pulled):
-        self.note("curricular_t", self.t)
-        return ops.where(cosine > pulled[:, None], cosine * (self.t + cosine), cosine)
-
-    def expected(self, classes, emb_shape):
-        """The others stand above the pulled target and are made small by t ≈ 0: cos² of N(0, 1/D) is about 0."""
-        return ArcfaceLossSimple(self.margin, self.scale).expected(classes, 2**31)
+        t = self.t if self.built else self.hard_scale
+        self.note("curricular_t", t)
+        return ops.where(cosine > pulled[:, None], cosine * (t + cosine), cosine)
 
 
 @register
@@ -287,9 +289,9 @@ class AdaCosLoss(MarginLoss):
                 f"AdaCosLoss: expected num_classes={classes}, as in the data. Received: {self.num_classes}. "
                 "Leave it out to have it set."
             )
-        self.scale_now = self.memory("scale", self.first_scale(classes))
+        self.scale_now = self.memory("scale", self.untrained_scale(classes))
 
-    def first_scale(self, classes):
+    def untrained_scale(self, classes):
         return self.scale or math.sqrt(2) * math.log(max(classes - 1, 2))
 
     def learn(self, labels, cosine, target):
@@ -304,9 +306,6 @@ class AdaCosLoss(MarginLoss):
     def factor(self):
         self.note("adacos_scale", self.scale_now)
         return self.scale_now
-
-    def expected(self, classes, emb_shape):
-        return random_sum(classes, self.first_scale(classes), emb_shape)
 
 
 @register
@@ -409,7 +408,7 @@ class ElasticFaceLoss(MarginLoss):
     ):
         super().__init__(scale, from_logits, label_smoothing)
         self.margin, self.std, self.use_cosface_margin, self.seed = margin, std, use_cosface_margin, seed
-        self.generator = keras.random.SeedGenerator(seed)
+        self.generator, self.drawn = keras.random.SeedGenerator(seed), margin
 
     def call(self, labels, cosine, training=False):
         self.drawn = self._draw(ops.shape(labels)[:1]) if training else self.now("margin")
@@ -420,7 +419,3 @@ class ElasticFaceLoss(MarginLoss):
 
     def pull(self, target):
         return target - self.drawn if self.use_cosface_margin else add_angle(target, self.drawn)
-
-    def expected(self, classes, emb_shape):
-        self.drawn = self.margin
-        return super().expected(classes, emb_shape)

@@ -74,7 +74,10 @@ def SphereFaceLoss(
 def SphereFaceRLoss(labels, cosine, margin=1.5, scale=30.0, label_smoothing=0, held=None):
     """The target's slope is cos θ's: cos(mθ) − cos θ stays as it is at `held`."""
     at = cosine if held is None else held[0]
-    gap = [np.cos(min(margin * np.arccos(row[y]), np.pi)) - row[y] for row, y in zip(at.astype(np.float64), labels, strict=True)]
+    gap = [
+        np.cos(min(margin * np.arccos(row[y]), np.pi)) - row[y]
+        for row, y in zip(at.astype(np.float64), labels, strict=True)
+    ]
     return _margin(labels, cosine, scale, label_smoothing, lambda c, i: c + gap[i])
 
 

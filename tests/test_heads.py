@@ -129,13 +129,21 @@ def test_mixed_precision_trains_every_loss(policy):
         for name in (n for n in losses.REGISTRY if n != "KerasLoss"):
             model = mixed_model(losses.REGISTRY[name]())
             before = [ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
-            logs = [model.train_on_batch(images, targets, return_dict=True)["loss"] for _ in range(3)]
-            after = [ops.convert_to_numpy(v) for v in model.trainable_variables]
-            assert np.isfinite(logs).all() and all(np.isfinite(v).all() for v in after), name
-            assert any(np.any(a != b) for a, b in zip(before, after, strict=True)), name
+            assert moves(model, images, targets, before), name
             assert {v.dtype for v in model.trainable_variables} == {"float32"}
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def moves(model, images, targets, before, most=20):
+    """Whether the weights move, all finite; float16 passes over steps until its loss scale fits."""
+    for _ in range(most):
+        assert np.isfinite(model.train_on_batch(images, targets, return_dict=True)["loss"])
+        after = [ops.convert_to_numpy(v) for v in model.trainable_variables]
+        assert all(np.isfinite(v).all() for v in after)
+        if any(np.any(a != b) for a, b in zip(before, after, strict=True)):
+            return True
+    return False
 
 
 def mixed_model(loss):
