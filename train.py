@@ -43,17 +43,21 @@ class Train:
     eval_paths: `.bin` files or folders with pairs.txt.
     basic_model, model: (model, None) from scratch; (file, None) from a basic model; (None or layer index, file or model) a full
         model with its head; (None, None) `checkpoints/{save_path}`.
+    compile, custom_objects: for loading a file. pretrained: weights file, loaded once the head is built.
     output_weight_decay: L2 on the head: 0 none, below 1 itself (halved), from 1 on times the L2 found in the basic model.
     batch_size: for each replica of the strategy in whose scope this is made.
-    lr_*: see `myCallbacks.read_schedule`. random_status: see `augment.from_status`; `augmentations`, a list of
-        `(image, rng) → image`, takes its place.
+    lr_base, lr_decay, lr_decay_steps, lr_min, lr_warmup_steps: see `myCallbacks.read_schedule`. eval_freq: above 1, evaluation
+        every so many batches as well.
+    random_status, random_cutout_mask_area: see `augment.from_status`; `augmentations`, a list of `(image, rng) → image`, takes
+        their place.
     image_per_class: P×K batches in every stage; stages with a triplet loss use 4 where it is 0.
     teacher_model_interf: what gives the embeddings to `distill`: a model, a model file, or a callable, see `faces.interface`.
     partial_fc_sample_rate: part of the classes that a step trains on, see `models.PartialNormDense`; 1 all.
     vpl_start_iters, vpl_allowed_delta: see `models.NormDenseVPL`; −1 off. mixup_alpha, sam_rho: defaults of the stage keys
         `mixup` (in stages of softmax and margin losses alone) and `sam_rho`.
     checkpoint_freq: state written every so many batches, besides each epoch. seed: of the order of samples,
-        augmentation and heads. tensorboard: directory for its logs.
+        augmentation and heads. tensorboard: directory for its logs. steps_per_execution, verbose: as in Keras.
+    samples_per_mining, partial_fc_split: refused, with what to use instead.
 
     A loss that stops being finite sends the run back to the last state, with half the learning rate; the second time it
     raises `myCallbacks.NanError`.
