@@ -113,7 +113,7 @@ class NormDense(Head):
         """Cosines of all sub-centers (B, n · K) → of each class's nearest (B, n)."""
         if self.loss_top_k == 1:
             return cosine
-        return ops.max(ops.reshape(cosine, (ops.shape(cosine)[0], -1, self.loss_top_k)), axis=-1)
+        return ops.max(ops.reshape(cosine, (-1, cosine.shape[-1] // self.loss_top_k, self.loss_top_k)), axis=-1)
 
     def centers(self):
         """(units, loss_top_k, D), not normalised."""

@@ -201,7 +201,7 @@ def test_heads_and_sam_by_arguments(record, workdir, kwargs):
     assert history["loss"][-1] < history["loss"][0] and "accuracy" in history and "target_cosine" in history
 
 
-@pytest.mark.parametrize("kwargs", [{"vpl_start_iters": 1}, {"partial_fc_sample_rate": 0.5}, {"mixup_alpha": 0.3}])
+@pytest.mark.parametrize("kwargs", [{"vpl_start_iters": 1}, {"partial_fc_sample_rate": 0.5, "mixup_alpha": 0.3}])
 def test_resume_with_everything_on(record, workdir, kwargs):
     stage = {"loss": "curricularface", "epoch": 2, "optimizer": sgd(), "ema": 0.9, "accumulate": 2, "scale": (8, 32),
              "balanced": True, "clip": 1.0}  # fmt: skip
@@ -331,11 +331,6 @@ def test_the_doctor_says_what_is_off(logs, options, text):
 
 
 def test_the_doctor_looks_at_a_real_run(record, workdir, caplog):
-    """Images that are not normalised and a rate that is far too high: the embeddings collapse or the loss does not fall."""
     with caplog.at_level(logging.WARNING, "face"):
-        run(
-            record,
-            stage={"epoch": 40, "loss": losses.BatchHardTripletLoss(), "optimizer": keras.optimizers.Adam(0.5)},
-            lr_base=0.5,
-        )
-    assert "high for Adam" in caplog.text
+        run(record, stage={"optimizer": keras.optimizers.Adam(0.5)}, lr_base=0.5)
+    assert "sch[0]: learning rate 0.5 is high for Adam" in caplog.text
