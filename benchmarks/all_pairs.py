@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     import train
     from faces import draw
 
-    folder, _ = draw.dataset(train_people=40, held_out_people=4, images=6)
+    folder, _ = draw.dataset(train_people=40, held_out_people=20, images=6)
     wanted = sorted(set(combinations(losses)), key=str)[arguments.part - 1 :: arguments.of]
     failed = tried = 0
     with tempfile.TemporaryDirectory() as home:
