@@ -1,22 +1,36 @@
-"""`lfw_small` with a teacher: what a small model gains from a good one, from the same images.
+"""A small model from a good one: LFW's training images, the embeddings of a teacher, and nothing else to learn from.
 
-python data_distiller.py -D $FACE_DATA/lfw -M $FACE_DATA/teacher/mobilefacenet_192.tflite --save_npz -d lfw_teacher.npz
-python train.py recipes/lfw_distilled.py
+    python data_distiller.py -D $FACE_DATA/lfw -M $FACE_DATA/teacher/mobilefacenet_192.tflite --save_npz -d lfw_teacher.npz
+    python train.py recipes/lfw_distilled.py
+
+The student's embedding is as wide as the teacher's, so that no map stands between. `--set lr_decay_steps=N` changes the number of epochs.
 """
 
 import os
 
-lr_decay_steps = globals().get("lr_decay_steps", 24)
+import keras
 
-from recipes import lfw_small  # noqa: E402  its own lr_decay_steps is not ours
+import augment
+import models
 
-basic_model, augmentations, batch_size = lfw_small.basic_model, lfw_small.augmentations, lfw_small.batch_size
-lr_base, lr_decay, lr_min, lr_warmup_steps = (
-    lfw_small.lr_base,
-    lfw_small.lr_decay,
-    lfw_small.lr_min,
-    lfw_small.lr_warmup_steps,
-)
+keras.utils.set_random_seed(0)
+
 data_path, save_path = "lfw_teacher.npz", "lfw_distilled.keras"
 eval_paths = [os.path.join(os.environ.get("FACE_DATA", "."), "lfw", "lfw_dev.bin")]
-sch = [{**lfw_small.sch[0], "distill": 64, "epoch": lr_decay_steps + lr_warmup_steps}]
+basic_model = models.buildin_models(
+    "r_tiny", dropout=0, emb_shape=192, output_layer="E", bn_momentum=0.9, bn_epsilon=2e-5, scale=False, crop=8
+)
+basic_model = models.add_l2_regularizer_2_model(basic_model, 5e-4)
+batch_size = 64
+augmentations = [augment.flip, augment.Affine(10, 0.12, 0.05), augment.Colour()]
+lr_base, lr_decay, lr_min, lr_warmup_steps = 0.1, 1e-3, 1e-4, 1
+lr_decay_steps = globals().get("lr_decay_steps", 24)
+
+sch = [
+    {
+        "loss": "distill",
+        "lossWeight": 32,
+        "epoch": lr_decay_steps + lr_warmup_steps,
+        "optimizer": keras.optimizers.SGD(lr_base, momentum=0.9, nesterov=True),
+    }
+]
