@@ -300,15 +300,16 @@ class ExitOnNaN(keras.callbacks.Callback):
 class Doctor(keras.callbacks.Callback):
     """Says in one line each, in the first hundred batches of a stage, what looks wrong and what to change.
 
-    expected: loss of an untrained model, where one knows it; alpha: margin of the triplet loss, where there is one.
+    expected: loss of an untrained model, where one knows it; least: what it has at the least, 0 where nothing is known; alpha:
+    margin of the triplet loss, where there is one.
     `findings` keeps what was said.
     """
 
     BATCHES, WINDOW = 100, 10
 
-    def __init__(self, stage, expected, alpha, first_epoch: int, steps: int, first_step: int = 0):
+    def __init__(self, stage, expected, least, alpha, first_epoch: int, steps: int, first_step: int = 0):
         super().__init__()
-        self.stage, self.expected, self.alpha = stage, expected, alpha
+        self.stage, self.expected, self.least, self.alpha = stage, expected, least, alpha
         self.first_epoch, self.steps, self.first_step = first_epoch, steps, first_step
         self.values, self.findings, self.total = [], [], 0.0
 
@@ -345,9 +346,9 @@ class Doctor(keras.callbacks.Callback):
 
     def _trend(self):
         first, last = np.mean(self.values[: self.WINDOW]), np.mean(self.values[-self.WINDOW :])
-        stuck = last > 0.98 * first and (self.expected is None or last > 0.9 * self.expected)
+        stuck = last > 0.98 * first and 0 < 0.9 * self.least < last
         if stuck:
-            known = "" if self.expected is None else f" (an untrained model has about {self.expected:.1f})"
+            known = f" (an untrained model has {self.least:.1f} or more)"
             self._say("the loss has not begun to fall in %d batches: %.2f, then %.2f%s. Accuracy 0 is normal at first with a margin, a "
                       "level loss is not: try a softmax stage first, 'scale': (16, 64), 'margin': (0, 0.5), or a lower lr_base",
                       len(self.values), first, last, known)  # fmt: skip

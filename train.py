@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 import sys
 
@@ -400,14 +401,16 @@ class Train:
         ]  # fmt: skip
 
     def _expected(self, stage):
-        """→ loss of an untrained model, or None; margin of a triplet loss, or None."""
-        width = self.basic_model.output_shape[-1]
-        known = [
-            (term.expected(self.faces.classes, width), w) for term, w in zip(stage.terms, stage.weights, strict=True)
-        ]
-        triplets = [term for term in stage.terms if isinstance(term, losses.TripletLoss)]
+        """→ loss of an untrained model, or None; the least it has; margin of a triplet loss, or None."""
+        classes, width = self.faces.classes, self.basic_model.output_shape[-1]
+        terms = list(zip(stage.terms, stage.weights, strict=True))
+        known = [(term.expected(classes, width), weight) for term, weight in terms]
+        least = sum(
+            w * (math.log(classes) if v is None else v) for (v, w), (t, _) in zip(known, terms, strict=True) if t.head
+        )
         whole = stage.head and all(value is not None for value, _ in known)
-        return sum(v * w for v, w in known) if whole else None, triplets[0].alpha if triplets else None
+        triplets = [term for term in stage.terms if isinstance(term, losses.TripletLoss)]
+        return sum(v * w for v, w in known) if whole else None, least, triplets[0].alpha if triplets else None
 
     def _begin_history(self, start):
         if self.my_history is None:

@@ -297,7 +297,7 @@ def test_the_second_time_it_stops_with_the_state_saved(record, workdir):
 
 def examined(logs, expected=None, alpha=None, optimizer=None, steps=200):
     """What is said of a run with these logs; losses are those of each batch."""
-    doctor = myCallbacks.Doctor(0, expected, alpha, 0, steps)
+    doctor = myCallbacks.Doctor(0, expected, expected or 0, alpha, 0, steps)
     doctor.set_model(type("Model", (), {"optimizer": optimizer or keras.optimizers.SGD(0.1)})())
     doctor.on_epoch_begin(0)
     for batch in range(100):
@@ -312,6 +312,15 @@ def test_the_doctor_is_silent_about_a_healthy_run():
         examined({"loss": falling, "embedding_spread": 0.8, "active_triplets": 0.6, "triplet_loss": 0.3}, 12, 0.35)
         == []
     )
+
+
+def test_a_trained_model_in_a_new_stage_is_no_case_for_the_doctor(record, workdir):
+    """A triplet loss is added: the loss is level, and far below that of an untrained model."""
+    assert examined({"loss": np.full(100, 3.4), "active_triplets": 0.6, "triplet_loss": 0.3}, 12, 0.35) == []
+    trainer = make(record)
+    trainer.train({**STAGE, "optimizer": sgd(), "triplet": 1})
+    expected, least, alpha = trainer._expected(trainer.plan({**STAGE, "triplet": 1})[0])
+    assert expected is None and alpha == 0.35 and least == pytest.approx(losses.ArcfaceLoss(scale=16).expected(8, 16))
 
 
 @pytest.mark.parametrize(
