@@ -212,9 +212,10 @@ class NormDenseVPL(NormDense):
 
 
 def carry(old, new) -> int:
-    """Copy the weights that fit, in order, from a head or loss to its successor → how many.
+    """Copy the weights that fit from a head or loss to its successor → how many.
 
-    A table of centers fits as well where one has it by rows and the other by columns.
+    Within a kind those of the same name and shape fit, between kinds those of the same shape in order (softmax → cosine). A
+    table of centers fits as well where one has it by rows and the other by columns.
     """
     if old is None or old is new:
         return 0
@@ -223,7 +224,12 @@ def carry(old, new) -> int:
         if fits:
             new.kernel.assign(ops.transpose(old.kernel))
         return int(fits)
-    pairs = [(a, b) for a, b in zip(old.weights, new.weights, strict=False) if a.shape == b.shape]
+    if type(old) is type(new):
+        named = {b.name: b for b in new.weights}
+        pairs = [(a, named[a.name]) for a in old.weights if a.name in named]
+    else:
+        pairs = list(zip(old.weights, new.weights, strict=False))
+    pairs = [(a, b) for a, b in pairs if a.shape == b.shape]
     for a, b in pairs:
         b.assign(a)
     return len(pairs)

@@ -119,6 +119,18 @@ def test_centers_cross_from_columns_to_rows_and_back():
     assert heads.carry(sampled, built(models.NormDense(C), seed=3)) == 0
 
 
+def test_memory_crosses_by_name_although_a_ramp_stands_before_it():
+    old, new = losses.CurricularFaceLoss(), losses.CurricularFaceLoss()
+    old.attach(C, D, ramps=("scale",))
+    new.attach(C, D)
+    old.t.assign(0.3)
+    assert heads.carry(old, new) == 1 and float(new.t) == pytest.approx(0.3)
+    again = losses.CurricularFaceLoss()
+    again.attach(C, D, ramps=("scale", "margin"))
+    assert heads.carry(new, again) == 1 and float(again.t) == pytest.approx(0.3)
+    assert heads.carry(built(models.SoftmaxHead(C)), built(models.NormDense(C), seed=3)) == 1
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_every_loss(policy):
     rng = np.random.default_rng(0)
