@@ -22,16 +22,19 @@ def _axes(count, width=6.0, height=4.2):
 
 
 def history(values: dict[str, list], path: str | None = None) -> Figure:
-    """`My_history.history` → loss terms, accuracies and learning rate over epochs, one panel each."""
+    """`My_history.history` → loss terms, accuracies, learning rate over epochs, one panel each; a fourth for what losses note."""
     losses = [k for k in values if k == "loss" or k.endswith("_loss")]
-    skipped = ("_thresh", "_auc", "lr")
-    rates = [k for k in values if k not in losses and not k.endswith(skipped) and "_tar@" not in k]
-    figure, axes = _axes(3)
-    for panel, title, names in zip(axes, ("loss", "accuracy", "learning rate"), (losses, rates, ["lr"]), strict=True):
+    sets = [k for k in values if f"{k}_thresh" in values]
+    rates = [k for k in values if k in ("accuracy", "target_cosine", *sets) or k.endswith("_10fold")]
+    known = ("_thresh", "_auc", "_10fold")
+    notes = [k for k in values if k not in (*losses, *rates, "lr") and not k.endswith(known) and "_tar@" not in k]
+    panels = {"loss": losses, "accuracy": rates, "learning rate": ["lr"], **({"besides": notes} if notes else {})}
+    figure, axes = _axes(len(panels))
+    for panel, (title, names) in zip(axes, panels.items(), strict=True):
         for name in (n for n in names if n in values):
             line = np.array([np.nan if v is None else v for v in values[name]], float)
             panel.plot(np.arange(1, len(line) + 1), line, marker="o", markersize=3, label=name)
-        panel.set(title=title, xlabel="epoch")
+        panel.set(title=title, xlabel="epoch", yscale="symlog" if title == "besides" else "linear")
         panel.grid(alpha=0.3)
         if panel.has_data():
             panel.legend(fontsize="small")

@@ -88,3 +88,14 @@ def test_missing_files(tmp_path):
         evals.read_pairs(str(tmp_path / "lfw.bin"))
     with pytest.raises(FileNotFoundError, match="pairs.txt"):
         evals.read_pairs(str(tmp_path))
+
+
+def test_numbers_of_the_losses_stay_out_of_the_accuracy_panel(tmp_path):
+    import plot
+
+    values = {"loss": [3.0, 2.0], "regular_loss": [0.1, 0.1], "accuracy": [0.1, 0.4], "feature_norm": [22.0, 30.0], "lr": [0.1, 0.05],
+              "lfw": [0.6, 0.7], "lfw_thresh": [0.3, 0.3], "lfw_10fold": [0.6, 0.69], "lfw_tar@0.01": [0.1, 0.2]}  # fmt: skip
+    figure = plot.history(values, str(tmp_path / "h.png"))
+    shown = {axes.get_title(): [line.get_label() for line in axes.lines] for axes in figure.axes}
+    assert shown == {"loss": ["loss", "regular_loss"], "accuracy": ["accuracy", "lfw", "lfw_10fold"], "learning rate": ["lr"],
+                     "besides": ["feature_norm"]}  # fmt: skip
