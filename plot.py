@@ -34,7 +34,8 @@ def history(values: dict[str, list], path: str | None = None) -> Figure:
         for name in (n for n in names if n in values):
             line = np.array([np.nan if v is None else v for v in values[name]], float)
             panel.plot(np.arange(1, len(line) + 1), line, marker="o", markersize=3, label=name)
-        panel.set(title=title, xlabel="epoch", yscale="symlog" if title == "besides" else "linear")
+        wide = title == "besides" and panel.dataLim.ymax > 10  # norms and scales beside shares
+        panel.set(title=title, xlabel="epoch", yscale="symlog" if wide else "linear")
         panel.grid(alpha=0.3)
         if panel.has_data():
             panel.legend(fontsize="small")
