@@ -6,11 +6,8 @@
 
 import dataclasses
 import functools
-import glob
 import itertools
 import logging
-import os
-import re
 from collections.abc import Callable
 
 import cv2
@@ -18,252 +15,15 @@ import numpy as np
 import tensorflow as tf
 
 import augment
-from formats import recordio, tfrecord
+from formats.images import decode
+from formats.sources import Source, open_source
 
 log = logging.getLogger("face")
-
-IMAGE_TYPES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
-
-# Batches are loaded by tf.data's threads: OpenCV's own would only fight with them over 112-pixel images.
-cv2.setNumThreads(1)
 
 
 def strategy() -> tf.distribute.Strategy:
     """The strategy whose scope this is called in; the default one has one replica."""
     return tf.distribute.get_strategy()
-
-
-# ---------------------------------------------------------------------------------------------------------- sources
-
-
-class Source:
-    """Where samples lie: `labels` int32 (n,) in 0…C−1, `class_names` (C,), and the bytes of each image."""
-
-    labels: np.ndarray
-    class_names: list[str]
-    embeddings: np.ndarray | None = None
-
-    def __len__(self):
-        return len(self.labels)
-
-    def read(self, i: int) -> bytes:
-        """Encoded image `i`."""
-        with open(self.name(i), "rb") as file:
-            return file.read()
-
-    def name(self, i: int) -> str:
-        """What to call sample `i` in a message."""
-        raise NotImplementedError
-
-
-class FolderSource(Source):
-    """Images in folders of any depth: a person is the folder that holds the image."""
-
-    def __init__(self, root: str, rule: Callable[[str], str] | None = None):
-        self.root = root
-        found = [
-            (rule(os.path.join(folder, name)) if rule else os.path.relpath(folder, root), folder, name)
-            for folder, _, names in os.walk(root, followlinks=True)
-            for name in names
-            if name.lower().endswith(IMAGE_TYPES)
-        ]
-        if not found:
-            raise ValueError(
-                f"{root} holds no image ({' '.join(IMAGE_TYPES)}) and no train.rec. "
-                "Expected one folder a person, or an InsightFace dataset directory."
-            )
-        found.sort(key=lambda item: (_natural(item[0]), item[1:]))
-        self.class_names, self.labels = _number([person for person, _, _ in found])
-        self.paths = Strings([os.path.relpath(os.path.join(folder, name), root) for _, folder, name in found])
-
-    def name(self, i):
-        return os.path.join(self.root, self.paths[i])
-
-
-class RecordSource(Source):
-    """An InsightFace `train.rec`, read in place."""
-
-    def __init__(self, path: str):
-        self.file = recordio.RecordFile(path)
-        self.positions, labels = recordio.face_index(self.file)
-        if len(labels) == 0:
-            raise ValueError(f"{path} holds no image record. Copy or pack the dataset again.")
-        values, inverse = np.unique(labels, return_inverse=True)
-        self.class_names, self.labels = [f"{value:g}" for value in values], inverse.astype(np.int32)
-
-    def read(self, i):
-        return recordio.unpack(self.file.read(int(self.positions[i])))[1]
-
-    def name(self, i):
-        return f"{self.file.path} record {self.file.keys[self.positions[i]]}"
-
-
-class ListSource(Source):
-    """`image_names`, `image_classes` and perhaps `embeddings` of an npz, as the cleaning and distilling tools write."""
-
-    def __init__(self, arrays: dict):
-        self.paths = Strings([str(name) for name in arrays["image_names"]])
-        values, inverse = np.unique(arrays["image_classes"], return_inverse=True)
-        self.class_names, self.labels = [str(v) for v in values], inverse.astype(np.int32)
-        self.embeddings = arrays.get("embeddings")
-
-    def name(self, i):
-        return self.paths[i]
-
-
-class Subset(Source):
-    """Some samples of another source, perhaps with embeddings: `data_path` and `indices` of an npz."""
-
-    def __init__(self, source: Source, indices: np.ndarray, embeddings: np.ndarray | None = None):
-        self.source, self.indices, self.embeddings = source, indices, embeddings
-        kept, inverse = np.unique(source.labels[indices], return_inverse=True)
-        self.class_names, self.labels = [source.class_names[k] for k in kept], inverse.astype(np.int32)
-
-    def read(self, i):
-        return self.source.read(int(self.indices[i]))
-
-    def name(self, i):
-        return self.source.name(int(self.indices[i]))
-
-
-class ShardSource(Source):
-    """TFRecord shards of encoded images with labels and perhaps embeddings, as `write_shard` writes them."""
-
-    def __init__(self, paths: list[str]):
-        self.paths, index = sorted(paths), [tfrecord.index(path) for path in sorted(paths)]
-        self.shard = np.repeat(np.arange(len(index)), [len(found) for found in index])
-        self.index = np.concatenate(index)
-        if len(self.index) == 0:
-            raise ValueError(f"{paths[0]} holds no record. Expected shards as data_distiller.py writes them.")
-        about = [self._sample(i) for i in range(len(self.index))]
-        values, inverse = np.unique([int(one["label"][0]) for one in about], return_inverse=True)
-        self.class_names, self.labels = [str(v) for v in values], inverse.astype(np.int32)
-        self.embeddings = Embeddings(self) if "embedding" in about[0] else None
-
-    def _sample(self, i):
-        example = tf.train.Example.FromString(tfrecord.read(self.paths[self.shard[i]], *self.index[i]))
-        found = {key: f.bytes_list.value or f.int64_list.value for key, f in example.features.feature.items()}
-        if not {"image", "label"} <= set(found):
-            raise ValueError(f"{self.name(i)}: expected features 'image' and 'label'. Received: {sorted(found)}")
-        return found
-
-    def read(self, i):
-        return self._sample(i)["image"][0]
-
-    def name(self, i):
-        return f"{self.paths[self.shard[i]]} record at byte {self.index[i][0]}"
-
-
-class Embeddings:
-    """Embeddings of a `ShardSource`, read when they are asked for."""
-
-    def __init__(self, source: ShardSource):
-        self.source = source
-
-    def __getitem__(self, rows):
-        found = [self.source._sample(i) for i in rows]
-        return np.stack([np.frombuffer(one["embedding"][0], one["dtype"][0].decode()) for one in found])
-
-
-def write_shard(path: str, samples) -> int:
-    """(image bytes, label, embedding or None) → a TFRecord file, renamed when it is whole → how many."""
-    count = 0
-    with tf.io.TFRecordWriter(path + ".part") as writer:
-        for image, label, embedding in samples:
-            values = {"image": [image], "label": [int(label)]}
-            if embedding is not None:
-                values |= {"embedding": [embedding.tobytes()], "dtype": [embedding.dtype.str.encode()]}
-            writer.write(_example(values))
-            count += 1
-    os.replace(path + ".part", path)
-    return count
-
-
-def _example(values):
-    features = {
-        key: tf.train.Feature(int64_list=tf.train.Int64List(value=value))
-        if isinstance(value[0], int)
-        else tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
-        for key, value in values.items()
-    }
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-
-
-class Strings:
-    """Many strings in one block of bytes: millions of Python strings would cost ten times as much."""
-
-    def __init__(self, strings: list[str]):
-        encoded = [os.fsencode(s) for s in strings]
-        self.ends = np.cumsum([0] + [len(s) for s in encoded], dtype=np.int64)
-        self.block = b"".join(encoded)
-
-    def __getitem__(self, i):
-        return os.fsdecode(self.block[self.ends[i] : self.ends[i + 1]])
-
-
-def open_source(path: str, rule: Callable[[str], str] | None = None) -> Source:
-    """Folder, InsightFace directory, `.rec`, `.npz`, or `.tfrecord` shards (a file or a pattern) → Source."""
-    path = os.path.expanduser(str(path))
-    if path.endswith(".tfrecord"):
-        shards = glob.glob(path)
-        if not shards:
-            raise FileNotFoundError(f"data_path {path!r}: there is no such file.")
-        return ShardSource(shards)
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"data_path {path!r} does not exist. Expected a folder, a .rec, a .npz or a .tfrecord.")
-    record = os.path.join(path, "train.rec")
-    if os.path.isdir(path):
-        return RecordSource(record) if os.path.exists(record) else FolderSource(path, rule)
-    if path.endswith(".rec"):
-        return RecordSource(path)
-    if path.endswith(".npz"):
-        return _open_list(path)
-    raise ValueError(
-        f"data_path {path!r}: expected a folder, a .rec, a .npz or a .tfrecord (or a tf.data.Dataset object)"
-    )
-
-
-def _open_list(path):
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
-    if "data_path" in arrays:
-        source = open_source(str(arrays["data_path"]))
-        return Subset(source, arrays.get("indices", np.arange(len(source))), arrays.get("embeddings"))
-    missing = {"image_names", "image_classes"} - set(arrays)
-    if missing:
-        raise ValueError(f"{path}: array {sorted(missing)[0]!r} is missing. Received: {sorted(arrays)}")
-    return ListSource(arrays)
-
-
-def write_list(path: str, source: Source, indices: np.ndarray, embeddings: np.ndarray | None = None) -> None:
-    """Samples `indices` of `source`, with embeddings of theirs → npz that `open_source` opens.
-
-    Images that are files are named as in Keras_insightface; of a record file the place in it is kept.
-    """
-    arrays = {} if embeddings is None else {"embeddings": embeddings}
-    if isinstance(source, (FolderSource, ListSource)):
-        arrays["image_names"] = np.array([os.path.abspath(source.name(int(i))) for i in indices])
-        arrays["image_classes"] = source.labels[indices]
-    elif isinstance(source, RecordSource):
-        arrays |= {"data_path": np.array(os.path.abspath(source.file.path)), "indices": np.asarray(indices)}
-    else:
-        raise ValueError(
-            f"{path}: expected a folder, a record file or a list of files. Received: {type(source).__name__}"
-        )
-    with open(path + ".part", "wb") as file:
-        np.savez(file, **arrays)
-    os.replace(path + ".part", path)
-
-
-def _natural(name):
-    """Sort key: 2 before 10, numbers before words."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
-
-
-def _number(people):
-    """Sorted class names of all samples → (distinct names, labels 0…C−1)."""
-    labels = np.cumsum([False] + [a != b for a, b in itertools.pairwise(people)], dtype=np.int32)
-    return [name for name, _ in itertools.groupby(people)], labels
 
 
 # ----------------------------------------------------------------------------------------------------------- orders
@@ -375,27 +135,6 @@ class PeopleByImages:
 
 
 # ------------------------------------------------------------------------------------------------------ image → batch
-
-
-def decode(data: bytes | np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Encoded image or uint8 array → RGB uint8 (height, width, 3) of `shape`; ValueError where it is damaged."""
-    image = _decode_bytes(data) if isinstance(data, bytes) else data
-    if image.shape[:2] == tuple(shape):
-        return image
-    shrinks = image.shape[0] > shape[0] or image.shape[1] > shape[1]
-    return cv2.resize(image, tuple(shape)[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def _decode_bytes(data):
-    if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise ValueError(f"the JPEG is cut off after {len(data)} bytes")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
-    except cv2.error as error:
-        raise ValueError(f"OpenCV cannot decode it: {error.err}") from None
-    if image is None:
-        raise ValueError(f"not an image: {len(data)} bytes beginning with {data[:4]!r}")
-    return image
 
 
 def normalise(images):

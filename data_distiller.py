@@ -11,9 +11,9 @@ import sys
 
 import numpy as np
 
-import data
 from faces.embed import embed_source
 from faces.interface import interface
+from formats import sources
 
 log = logging.getLogger("face")
 
@@ -63,7 +63,7 @@ def Data_distiller(  # noqa: N802
     """
     if model_file is None:
         raise ValueError("Data_distiller: no teacher given. Give model_file= a model, a model file or a callable.")
-    source = data.open_source(data_path)
+    source = sources.open_source(data_path)
     dest = dest_file or _default_name(data_path, use_fp16) + (".npz" if save_npz else ".tfrecord")
     if not dest.endswith((".npz", ".tfrecord")):
         raise ValueError(f"dest_file: expected a name ending in .npz or .tfrecord. Received: {dest!r}")
@@ -87,9 +87,9 @@ def _write(dest, source, embeddings):
     kept = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
     log.info("%s: %d images, %d left out", dest, len(kept), len(embeddings) - len(kept))
     if dest.endswith(".npz"):
-        data.write_list(dest, source, kept, embeddings[kept])
+        sources.write_list(dest, source, kept, embeddings[kept])
     else:
-        data.write_shard(dest, ((source.read(int(i)), source.labels[i], embeddings[i]) for i in kept))
+        sources.write_shard(dest, ((source.read(int(i)), source.labels[i], embeddings[i]) for i in kept))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,10 +14,10 @@ import keras
 import numpy as np
 import pandas as pd
 
-import data
 import models
 from faces.embed import embed_source
 from faces.interface import interface
+from formats import sources
 
 log = logging.getLogger("face")
 
@@ -31,7 +31,7 @@ def data_drop_top_k(model, data_path, dest_file=None, deg_thresh=75, limit=0, ba
     """
     model = models.load(model, compile=False) if isinstance(model, str) else model
     basic_model, head = models.split(model)
-    source = data.open_source(data_path)
+    source = sources.open_source(data_path)
     _check(head, source)
     people = min(limit, head.units) if limit > 0 else head.units
     indices = np.flatnonzero(source.labels < people)
@@ -43,7 +43,7 @@ def data_drop_top_k(model, data_path, dest_file=None, deg_thresh=75, limit=0, ba
     dest = (
         dest_file or f"{os.path.splitext(os.path.basename(os.path.abspath(str(data_path))))[0]}_topk_{deg_thresh:g}.npz"
     )
-    data.write_list(dest, source, indices[kept])
+    sources.write_list(dest, source, indices[kept])
     _report(dest, source, indices[~kept], angles[~kept])
     log.info("%s: %d images kept, %d left out", dest, kept.sum(), (~kept).sum())
     return dest

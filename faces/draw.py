@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from formats import recordio
+from formats import cached, recordio
 
 log = logging.getLogger("face")
 
@@ -253,10 +253,7 @@ def dataset(train_people: int = 400, held_out_people: int = 100, images: int = 1
 
     Cached in `FACE_CACHE`, or in the user's cache directory.
     """
-    cache = os.environ.get("FACE_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "face_trainer"
-    )
-    root = os.path.join(cache, f"drawn_v{VERSION}_{train_people}_{held_out_people}_{images}_{seed}")
+    root = os.path.join(cached.folder(), f"drawn_v{VERSION}_{train_people}_{held_out_people}_{images}_{seed}")
     if not os.path.isdir(root):
         part = f"{root}.part{os.getpid()}"
         os.makedirs(os.path.join(part, "train"))

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
-import data
 from faces.interface import Interface
+from formats.images import decode
+from formats.sources import Source
 
 log = logging.getLogger("face")
 
 
 def embed_source(
-    embed: Interface, source: data.Source, indices: np.ndarray, shape=(112, 112), batch_size: int = 256
+    embed: Interface, source: Source, indices: np.ndarray, shape=(112, 112), batch_size: int = 256
 ) -> Iterator[np.ndarray]:
     """Samples `indices` of `source` → embeddings (n, D) batch by batch, NaN for an image that cannot be read, which is named."""
     pieces = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
@@ -28,7 +29,7 @@ def _read(source, piece, shape):
     images, readable = np.zeros((len(piece), *shape, 3), np.uint8), np.ones(len(piece), bool)
     for row, i in enumerate(piece):
         try:
-            images[row] = data.decode(source.read(int(i)), shape)
+            images[row] = decode(source.read(int(i)), shape)
         except (ValueError, OSError) as error:
             readable[row] = False
             log.warning("skipped %s: %s", source.name(int(i)), error)

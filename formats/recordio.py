@@ -8,12 +8,16 @@ import logging
 import mmap
 import os
 import struct
+import warnings
 
 import numpy as np
+
+from formats import cached
 
 log = logging.getLogger("face")
 
 MAGIC = 0xCED7230A
+MAGIC_BYTES = struct.pack("<I", MAGIC)
 WORDS = struct.Struct("<II")
 HEADER = struct.Struct("<IfQQ")
 WHOLE, FIRST, MIDDLE, LAST = range(4)
@@ -32,8 +36,8 @@ class RecordFile:
                 raise ValueError(f"{path} is empty: expected RecordIO records. Copy or pack the dataset again.")
             self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         index = os.path.splitext(path)[0] + ".idx"
-        self.keys, self.offsets = read_index(index) if os.path.exists(index) else self._scan(index)
-        self._drop_beyond_end()
+        self.keys, self.offsets = read_index(index) if os.path.exists(index) else self._scanned(index)
+        self._drop_outside()
 
     def __len__(self):
         return len(self.keys)
@@ -42,12 +46,13 @@ class RecordFile:
         """Payload of the record at `position` in the index; ValueError where the file is damaged."""
         offset, parts = int(self.offsets[position]), []
         while True:
-            part, payload, offset = self._part(offset)
-            parts.append(payload)
+            part, start, length, offset = self._part(offset)
+            parts.append(self.data[start : start + length])
             if part in (WHOLE, LAST):
-                return struct.pack("<I", MAGIC).join(parts)
+                return MAGIC_BYTES.join(parts)
 
     def _part(self, offset):
+        """→ part flag, first byte, length, offset of the next part."""
         if offset + WORDS.size > len(self.data):
             raise ValueError(f"{self.path}: record at byte {offset} lies beyond the end ({len(self.data)} bytes)")
         magic, word = WORDS.unpack_from(self.data, offset)
@@ -56,39 +61,74 @@ class RecordFile:
             raise ValueError(f"{self.path}: no record at byte {offset}. Received: magic 0x{magic:08x}")
         if start + length > len(self.data):
             raise ValueError(f"{self.path}: record at byte {offset} is cut off at the end of the file")
-        return word >> 29, self.data[start : start + length], start + (length + 3) // 4 * 4
+        return word >> 29, start, length, start + (length + 3) // 4 * 4
 
-    def _scan(self, index):
-        log.warning("%s is missing: scanning %s for its records", index, self.path)
-        offsets, offset = [], 0
-        while offset < len(self.data):
+    def _scanned(self, index):
+        """Offsets of all records, found once and kept in the cache folder."""
+
+        def scan():
+            log.warning("%s is missing: scanning %s for its records", index, self.path)
+            return {"offsets": self._scan(), "state": np.array(cached.state(self.path))[None]}
+
+        found = cached.arrays(self.path, scan, lambda kept: kept["state"][0] == cached.state(self.path))
+        return np.arange(len(found["offsets"])), found["offsets"]
+
+    def _scan(self):
+        offsets, offset, lost = [], 0, 0
+        while 0 <= offset < len(self.data):
             try:
-                part, _, following = self._part(offset)
+                part, _, _, following = self._part(offset)
             except ValueError as error:
-                log.warning("%s; reading the %d whole records before it", error, len(offsets))
-                break
+                log.warning("%s; %d whole records before it", error, len(offsets))
+                following, part, lost = self._next_magic(offset), None, lost + 1
+                if lost > 1000:
+                    raise ValueError(f"{self.path} is damaged in more than 1000 places: copy it again.") from None
             if part in (WHOLE, FIRST):
                 offsets.append(offset)
             offset = following
-        return np.arange(len(offsets)), np.array(offsets, np.int64)
+        return np.array(offsets, np.int64)
 
-    def _drop_beyond_end(self):
-        inside = self.offsets < len(self.data)
+    def _next_magic(self, offset):
+        at = self.data.find(MAGIC_BYTES, offset + 1)
+        while at % 4 and at >= 0:
+            at = self.data.find(MAGIC_BYTES, at + 1)
+        return at
+
+    def _drop_outside(self):
+        inside = (self.offsets >= 0) & (self.offsets < len(self.data))
         if not inside.all():
             lost = int((~inside).sum())
             log.warning("%s ends early: %d of %d records are missing", self.path, lost, len(inside))
             self.keys, self.offsets = self.keys[inside], self.offsets[inside]
 
+    def labels(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Headers alone, all at once → how many labels (n,) (0 where there is no whole header), the first two (n, 2)."""
+        words = np.frombuffer(self.data, "<u4", len(self.data) // 4)
+        offsets = self.offsets[positions]
+        places = offsets[:, None] // 4 + np.arange(10)
+        block = words[np.minimum(places, len(words) - 1)]
+        flag, values = block[:, 2], np.ascontiguousarray(block[:, [3, 8, 9]]).view("<f4")
+        whole = (
+            (offsets % 4 == 0)
+            & (block[:, 0] == MAGIC)
+            & ((block[:, 1] & 0x1FFFFFFF) >= HEADER.size + 4 * np.minimum(flag, 2))
+        )
+        first = np.where(flag == 0, values[:, 0], values[:, 1])
+        return np.where(whole, np.maximum(flag, 1), 0), np.stack([first, values[:, 2]], axis=1)
+
 
 def read_index(path: str) -> tuple[np.ndarray, np.ndarray]:
     """`key<TAB>offset` lines → (keys, offsets), ordered by key."""
     try:
-        table = np.loadtxt(path, dtype=np.int64, ndmin=2)
-        keys, offsets = table[:, 0], table[:, 1]
-    except (ValueError, IndexError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # what numpy says of text that is no number
+            keys, offsets = np.fromfile(path, np.int64, sep=" ").reshape(-1, 2).T
+    except (ValueError, DeprecationWarning) as error:
         raise ValueError(
             f"{path}: expected lines 'key<TAB>offset' ({error}). Delete it: the .rec is scanned without it."
         ) from None
+    if np.all(keys[1:] > keys[:-1]):
+        return np.ascontiguousarray(keys), np.ascontiguousarray(offsets)
     order = np.argsort(keys, kind="stable")
     return keys[order], offsets[order]
 
@@ -114,69 +154,146 @@ def pack(labels: float | list[float], image: bytes, key: int = 0) -> bytes:
     return HEADER.pack(len(array), 0.0, key, 0) + array.tobytes() + image
 
 
-def write_faces(stem: str, people: list[list[bytes]]) -> None:
-    """Write `stem.rec` and `stem.idx` in InsightFace's layout: id range, images, then one record per identity."""
-    flat = [(label, image) for label, images in enumerate(people) for image in images]
-    end = len(flat) + 1
-    records = [pack([end, end + len(people)], b"")]
-    records += [pack(float(label), image, key) for key, (label, image) in enumerate(flat, 1)]
-    first = 1
-    for images in people:
-        records.append(pack([first, first + len(images)], b"", len(records)))
-        first += len(images)
-    write_records(stem, records)
+class RecordWriter:
+    """Payloads → `stem.rec` and `stem.idx` with keys 0, 1, 2, …; `.part` until `close`, so that half a file is never taken for one.
+
+    With `resume` it goes on behind the last whole record of a writing that was broken off; `len` tells how many there are.
+    """
+
+    def __init__(self, stem: str, resume: bool = False):
+        self.stem = stem
+        offsets, end = self._whole() if resume else ([], 0)
+        self.rec, self.idx = (open(self._part(kind), "r+b" if offsets else "wb") for kind in ("rec", "idx"))  # noqa: SIM115
+        self.rec.truncate(end)
+        self.rec.seek(end)
+        self.idx.truncate(0)
+        self.idx.write(b"".join(b"%d\t%d\n" % pair for pair in enumerate(offsets)))
+        self.count = len(offsets)
+
+    def __len__(self):
+        return self.count
+
+    def _part(self, kind):
+        return f"{self.stem}.{kind}.part"
+
+    def _whole(self):
+        """Offsets of the records that are there to their last byte, and where they end."""
+        if not all(os.path.exists(self._part(kind)) and os.path.getsize(self._part(kind)) for kind in ("rec", "idx")):
+            return [], 0
+        with open(self._part("idx"), "rb") as file:
+            lines = file.read().split(b"\n")[:-1]
+        offsets = [int(line.split(b"\t")[1]) for line in lines]
+        size = os.path.getsize(self._part("rec"))
+        while offsets and offsets[-1] >= size:
+            offsets.pop()
+        return offsets[:-1], offsets[-1] if offsets else 0  # the last one may be cut off: it is written again
+
+    def write(self, payload: bytes) -> None:
+        self.idx.write(b"%d\t%d\n" % (self.count, self.rec.tell()))
+        _write_record(self.rec, payload)
+        self.count += 1
+
+    def close(self) -> None:
+        for file, kind in ((self.rec, "rec"), (self.idx, "idx")):
+            file.close()
+            os.replace(self._part(kind), f"{self.stem}.{kind}")
 
 
-def write_records(stem: str, payloads: list[bytes]) -> None:
+def write_records(stem: str, payloads) -> None:
     """Payloads → `stem.rec` and `stem.idx` with keys 0, 1, 2, …"""
-    with open(stem + ".rec", "wb") as rec, open(stem + ".idx", "w", newline="\n") as idx:
-        for key, payload in enumerate(payloads):
-            idx.write(f"{key}\t{rec.tell()}\n")
-            _write_record(rec, payload)
+    writer = RecordWriter(stem)
+    for payload in payloads:
+        writer.write(payload)
+    writer.close()
+
+
+def write_faces(stem: str, people: list[list[bytes]]) -> None:
+    """Images of each person → `stem.rec` and `stem.idx` in InsightFace's layout."""
+    flat = [image for images in people for image in images]
+    count, payload = face_payloads([len(images) for images in people], flat.__getitem__)
+    write_records(stem, map(payload, range(count)))
+
+
+def face_payloads(counts: list[int], image) -> tuple[int, object]:
+    """Images of each person, in order, and a function that gives image i → number of records, function that gives payload k.
+
+    InsightFace's layout: record 0 holds the range of identity records, then the images, then one record per identity with the
+    range of its images.
+    """
+    ends = 1 + np.cumsum(np.asarray(counts, np.int64))
+    end = int(ends[-1]) if len(ends) else 1
+
+    def payload(k):
+        if k == 0:
+            return pack([end, end + len(ends)], b"")
+        if k < end:
+            return pack(float(np.searchsorted(ends, k, "right")), image(k - 1), k)
+        return pack([ends[k - end] - counts[k - end], ends[k - end]], b"", k)
+
+    return end + len(ends), payload
 
 
 def _write_record(rec, payload):
     parts = _split_at_magic(payload)
     for number, part in enumerate(parts):
-        flag = WHOLE if len(parts) == 1 else FIRST if number == 0 else LAST if part is parts[-1] else MIDDLE
+        flag = WHOLE if len(parts) == 1 else FIRST if number == 0 else LAST if number == len(parts) - 1 else MIDDLE
         rec.write(WORDS.pack(MAGIC, flag << 29 | len(part)) + part + b"\0" * (-len(part) % 4))
 
 
 def _split_at_magic(payload):
     """A payload must not show the magic word at a multiple of 4: it is cut there and the word left out."""
-    magic, parts, begin = struct.pack("<I", MAGIC), [], 0
-    at = payload.find(magic)
+    parts, begin = [], 0
+    at = payload.find(MAGIC_BYTES)
     while at >= 0:
         if at % 4 == 0:
             parts.append(payload[begin:at])
             begin = at + 4
-        at = payload.find(magic, at + (4 if at % 4 == 0 else 1))
+        at = payload.find(MAGIC_BYTES, at + (4 if at % 4 == 0 else 1))
     return [*parts, payload[begin:]]
 
 
 def face_index(rec: RecordFile) -> tuple[np.ndarray, np.ndarray]:
-    """The image records of an InsightFace `.rec` → (positions, labels as written).
+    """The image records of an InsightFace `.rec` → (positions int32, labels as written).
 
-    With an id range in record 0 one record per identity is read; a plain im2rec file has every header read.
+    With an id range in record 0 two headers an identity are read; of a plain im2rec file every header is.
     """
     if len(rec) == 0:
         raise ValueError(f"{rec.path} holds no whole record")
-    head, _ = unpack(rec.read(0))
-    if len(head) < 2:
-        return np.arange(len(rec)), np.array([unpack(rec.read(i))[0][0] for i in range(len(rec))])
-    first_identity, end = int(head[0]), int(head[1])
-    images = np.flatnonzero((rec.keys > 0) & (rec.keys < first_identity))
+    (many,), ((first, end),) = rec.labels(np.array([0]))
+    images = np.arange(len(rec), dtype=np.int32)
+    if many < 2 or not 0 < first <= end < 2**53:
+        return _labelled(rec, images, rec.labels(images)[1][:, 0].astype(np.float64), rec.labels(images)[0] > 0)
+    identities = images[(rec.keys >= first) & (rec.keys < end)]
+    images = images[(rec.keys > 0) & (rec.keys < first)]
     labels = np.full(len(images), np.nan)
-    for position in np.flatnonzero((rec.keys >= first_identity) & (rec.keys < end)):
-        start, stop = unpack(rec.read(int(position)))[0][:2].astype(np.int64)
-        low, high = np.searchsorted(rec.keys[images], (start, stop))
-        if low < high:
-            labels[low:high] = unpack(rec.read(int(images[low])))[0][0]
-    _label_the_rest(rec, images, labels)
-    return images, labels
+    _label_by_identity(rec, identities, images, labels)
+    rest = np.flatnonzero(np.isnan(labels))  # a file cut off before its identity records still knows each image's label
+    many, found = rec.labels(images[rest])
+    labels[rest] = np.where(many > 0, found[:, 0], np.nan)
+    return _labelled(rec, images, labels, np.isfinite(labels))
 
 
-def _label_the_rest(rec, images, labels):
-    """A file cut off before its identity records still knows each image's own label."""
-    for i in np.flatnonzero(np.isnan(labels)):
-        labels[i] = unpack(rec.read(int(images[i])))[0][0]
+def _label_by_identity(rec, identities, images, labels):
+    many, ranges = rec.labels(identities)
+    ranges = ranges[(many == 2) & np.isfinite(ranges).all(axis=1)]
+    if len(ranges) == 0 or len(images) == 0:
+        return
+    keys = rec.keys[images]
+    low, high = (np.searchsorted(keys, ranges[:, side]) for side in (0, 1))
+    low, high = low[low < high], high[low < high]
+    many, values = rec.labels(images[low])
+    for begin, end, value in zip(low, high, np.where(many > 0, values[:, 0], np.nan), strict=True):
+        labels[begin:end] = value
+
+
+def _labelled(rec, images, labels, good):
+    good = good & np.isfinite(labels)
+    if not good.all():
+        lost = images[~good]
+        log.warning(
+            "%s: %d records have no header that can be read, the first with key %d",
+            rec.path,
+            len(lost),
+            rec.keys[lost[0]],
+        )
+    return images[good], labels[good]

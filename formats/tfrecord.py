@@ -1,8 +1,11 @@
-"""TFRecord files: where their records lie.
+"""TFRecord files of tf.train.Example, without TensorFlow.
 
-A record is its length (8 bytes), a checksum of that (4), the bytes, a checksum of those (4), all little-endian.
+A record is its length (8 bytes), a checksum of that (4), the bytes, a checksum of those (4), all little-endian. The checksum
+is CRC-32C (Castagnoli, RFC 3720 B.4), turned 15 bits to the right, plus a constant. An Example is a protocol buffer:
+features (1) → map entries (1) of key (1) and feature (2) → bytes_list (1), float_list (2) or int64_list (3) → values (1).
 """
 
+import functools
 import logging
 import os
 import struct
@@ -10,6 +13,8 @@ import struct
 import numpy as np
 
 log = logging.getLogger("face")
+
+BLOCK = 4096
 
 
 def index(path: str) -> np.ndarray:
@@ -30,8 +35,135 @@ def index(path: str) -> np.ndarray:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def read(path: str, first: int, length: int) -> bytes:
-    """Bytes of one record."""
-    with open(path, "rb") as file:
-        file.seek(first)
-        return file.read(length)
+def is_whole(file: bytes, first: int, length: int) -> bool:
+    """Whether the record at `first` of a file's bytes agrees with its checksum."""
+    return struct.unpack_from("<I", file, first + length)[0] == masked_crc(file[first : first + length])
+
+
+def write(file, data: bytes) -> None:
+    """Append one record to an open file."""
+    length = struct.pack("<Q", len(data))
+    file.write(length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data)))
+
+
+def masked_crc(data: bytes) -> int:
+    """The checksum of a record's bytes."""
+    value = 0xFFFFFFFF
+    for begin in range(0, len(data), BLOCK):
+        value = _crc(np.frombuffer(data, np.uint8, min(BLOCK, len(data) - begin), begin), value)
+    value ^= 0xFFFFFFFF
+    return ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _crc(block, value):
+    """CRC is linear: each byte has its own share, by how many bytes follow it; the first four carry the value so far."""
+    table, n = _shares(), len(block)
+    start = np.zeros(max(n, 4), np.uint8)
+    start[:n] = block
+    start[:4] ^= np.frombuffer(struct.pack("<I", value), np.uint8)
+    if n < 4:  # fewer bytes than the register holds: the rest of it moves down
+        shares = np.bitwise_xor.reduce(table[np.arange(n - 1, -1, -1), start[:n]], initial=0)
+        return int(shares) ^ value >> 8 * n
+    return int(np.bitwise_xor.reduce(table[np.arange(n - 1, -1, -1), start]))
+
+
+@functools.cache
+def _shares():
+    """(BLOCK, 256): share of byte b that k bytes follow."""
+    table = np.zeros((BLOCK, 256), np.uint32)
+    values = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        values = np.where(values & 1, values >> 1 ^ np.uint32(0x82F63B78), values >> 1).astype(np.uint32)
+    table[0] = values
+    for k in range(1, BLOCK):
+        table[k] = table[0][table[k - 1] & 0xFF] ^ table[k - 1] >> 8
+    return table
+
+
+def encode(values: dict[str, list]) -> bytes:
+    """{name: bytes or integers} → tf.train.Example."""
+    return _field(
+        1, b"".join(_field(1, _field(1, name.encode()) + _field(2, _feature(v))) for name, v in values.items())
+    )
+
+
+def _feature(values):
+    if isinstance(values[0], bytes):
+        return _field(1, b"".join(_field(1, value) for value in values))
+    return _field(3, _field(1, b"".join(_varint(int(value) & (1 << 64) - 1) for value in values)))
+
+
+def _field(number, data):
+    return _varint(number << 3 | 2) + _varint(len(data)) + data
+
+
+def _varint(value):
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def decode(data: bytes) -> dict[str, list]:
+    """tf.train.Example → {name: bytes, floats or integers}; ValueError where it is none."""
+    try:
+        return dict(_entry(entry) for features in _parts(data, 1) for entry in _parts(features, 1))
+    except (IndexError, struct.error, UnicodeDecodeError) as error:
+        raise ValueError(f"not a tf.train.Example: {error}") from None
+
+
+def _entry(entry):
+    (name,), (feature,) = _parts(entry, 1), _parts(entry, 2)
+    for number, read_values in ((1, lambda v: _parts(v, 1)), (2, _floats), (3, _integers)):
+        for values in _parts(feature, number):
+            return name.decode(), read_values(values)
+    return name.decode(), []
+
+
+def _fields(data):
+    """(number, value): bytes of a length-delimited field, else an integer or four or eight bytes."""
+    at = 0
+    while at < len(data):
+        key, at = _read_varint(data, at)
+        kind = key & 7
+        if kind == 0:
+            value, at = _read_varint(data, at)
+        else:
+            size, at = (_read_varint(data, at)) if kind == 2 else ({1: 8, 5: 4}.get(kind, 0), at)
+            if not size and kind != 2 or at + size > len(data):
+                raise IndexError(f"field {key >> 3} of kind {kind} lies beyond the end")
+            value, at = data[at : at + size], at + size
+        yield key >> 3, value
+
+
+def _parts(data, number):
+    return [value for found, value in _fields(data) if found == number and isinstance(value, bytes)]
+
+
+def _floats(data):
+    return np.frombuffer(b"".join(_parts(data, 1)), "<f4").tolist()
+
+
+def _integers(data):
+    """Packed, or one field each."""
+    found = []
+    for number, value in _fields(data):
+        at = 0
+        while number == 1 and isinstance(value, bytes) and at < len(value):
+            one, at = _read_varint(value, at)
+            found.append(one)
+        found += [value] if number == 1 and isinstance(value, int) else []
+    return [value - (1 << 64) if value >> 63 else value for value in found]
+
+
+def _read_varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+        if shift > 63:
+            raise IndexError("a number of more than ten bytes")

@@ -16,7 +16,7 @@ import data_drop_top_k
 import losses
 import models
 from faces.interface import interface
-from formats import tfrecord
+from formats import sources, tfrecord
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_shards_cut_off_and_foreign(record, workdir, teacher, caplog):
     with open(path, "r+b") as file:
         file.truncate(os.path.getsize(path) - 5)
     assert len(tfrecord.index(path)) == len(whole) - 1 and "47 whole records" in caplog.text
-    data.write_shard("b.tfrecord", [(b"x", 3, None)])
+    sources.write_shard("b.tfrecord", [(b"x", 3, None)])
     assert data.open_source("b.tfrecord").embeddings is None
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         data.open_source("none*.tfrecord")

@@ -1,0 +1,99 @@
+"""Text that lists images: csv, InsightFace's `.lst` and `label.txt`, `property`, `names.txt`."""
+
+import csv
+import os
+
+LISTS = (".csv", ".lst", ".txt", ".tsv")
+IMAGE_COLUMNS, PERSON_COLUMNS = (
+    ("image", "file", "path", "filename"),
+    ("person", "label", "class", "identity", "id", "name"),
+)
+
+
+def read_list(path: str) -> tuple[list[str], list[str]]:
+    """Lines of image and person → (paths, people); ValueError names the line that is none.
+
+    csv: with a header (`image,person`) or image first. `.lst` and `label.txt`, tab-separated: `index label path` as im2rec
+    writes it, `1 path label …` as InsightFace does, or `path label`. Relative paths lie below the list's folder.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        text = file.read()
+    delimiter = "\t" if "\t" in text.split("\n", 1)[0] else ","
+    rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row and any(row)]
+    if not rows:
+        raise ValueError(f"{path} is empty. Expected lines 'image,person'.")
+    image, person = _columns(rows[0])
+    rows = rows if image < 0 else rows[1:]
+    pairs = [_row(row, image, person, f"{path}, line {number}") for number, row in enumerate(rows, 1 + (image >= 0))]
+    home = os.path.dirname(os.path.abspath(path))
+    return [os.path.join(home, name) for name, _ in pairs], [who for _, who in pairs]
+
+
+def _columns(row):
+    low = [cell.strip().lower() for cell in row]
+    places = [next((low.index(name) for name in names if name in low), -1) for names in (IMAGE_COLUMNS, PERSON_COLUMNS)]
+    return places if min(places) >= 0 else (-1, -1)
+
+
+def _row(row, image, person, where):
+    if image >= 0 and len(row) > max(image, person):
+        return row[image], row[person]
+    if image < 0 and len(row) == 2:
+        return row[0], row[1]
+    if image < 0 and len(row) > 2:
+        return (row[-1], row[1]) if _is_number(row[1]) else (row[1], row[2])
+    raise ValueError(f"{where}: expected an image and a person. Received: {row}")
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def write_list(path: str, images: list[str], people: list[str]) -> None:
+    """csv with the header `image,person`; paths relative to its folder where they lie below it."""
+    home = os.path.dirname(os.path.abspath(path))
+    with open(path + ".part", "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "person"])
+        for image, who in zip(images, people, strict=True):
+            below = os.path.relpath(os.path.abspath(image), home)
+            writer.writerow([os.path.abspath(image) if below.startswith("..") else below, who])
+    os.replace(path + ".part", path)
+
+
+def read_property(path: str) -> tuple[int, int, int]:
+    """`property` of an InsightFace directory → (people, height, width)."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    try:
+        people, height, width = (int(word) for word in text.strip().split(","))
+    except ValueError:
+        raise ValueError(f"{path}: expected 'people,height,width'. Received: {text[:80]!r}") from None
+    return people, height, width
+
+
+def write_property(path: str, people: int, height: int, width: int) -> None:
+    """`people,height,width` without a newline, as InsightFace writes it."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{people},{height},{width}")
+
+
+def read_names(path: str) -> dict[str, str]:
+    """`label<TAB>name…` lines → {label: name}."""
+    with open(path, encoding="utf-8") as file:
+        rows = [line.rstrip("\r\n").split("\t") for line in file if line.strip()]
+    if any(len(row) < 2 for row in rows):
+        raise ValueError(f"{path}: expected lines 'label<TAB>name'. Received: {min(rows, key=len)}")
+    return {row[0]: row[1] for row in rows}
+
+
+def write_names(path: str, names: list[str], counts: list[int]) -> None:
+    """`label<TAB>name<TAB>images` lines."""
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(
+            f"{label}\t{name}\t{count}\n" for label, (name, count) in enumerate(zip(names, counts, strict=True))
+        )
