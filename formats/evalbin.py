@@ -1,31 +1,86 @@
 """InsightFace verification sets: a `.bin` is a pickle of (images, issame_list).
 
-They come from the internet, so they are read with an unpickler that can build bytes, lists, bools, numbers and numpy
-arrays, and nothing else.
+They come from the internet, so they are read with an unpickler that can build bytes, lists, bools, numbers, numpy arrays and
+mxnet's NDArray, and nothing else.
 """
 
 import io
+import os
 import pickle
+import struct
 
 import numpy as np
 
+
+def _bytes(value=b"", encoding="latin1"):
+    """`bytes`, `bytearray` and `_codecs.encode` as pickles of bytes call them: never with a size, which would be memory for the asking."""
+    if isinstance(value, str) and encoding in ("latin1", "latin-1"):
+        return value.encode("latin1")
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    raise pickle.UnpicklingError(f"bytes made of a {type(value).__name__}")
+
+
 ALLOWED = {
-    ("_codecs", "encode"),
-    ("builtins", "bytes"),
-    ("builtins", "bytearray"),
-    ("__builtin__", "bytes"),
-    ("__builtin__", "bytearray"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-} | {
-    (module + name[0], name[1])
-    for module in ("numpy.core.", "numpy._core.")
-    for name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
+    ("_codecs", "encode"): _bytes,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
 }
+ALLOWED |= {(module, name): _bytes for module in ("builtins", "__builtin__") for name in ("bytes", "bytearray")}
+ALLOWED |= {
+    (f"numpy.{core}.{place}", function.__name__): function
+    for core in ("core", "_core")
+    for place, function in (
+        ("multiarray", np.ones(1).__reduce__()[0]),  # _reconstruct
+        ("multiarray", np.bool_(True).__reduce__()[0]),  # scalar
+        ("numeric", np.ones(1).__reduce_ex__(5)[0]),  # _frombuffer
+    )
+}
+NDARRAY_TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")
 
 
-class SafeUnpickler(pickle.Unpickler):
-    """Refuses every global that is not needed for lists of bytes and numpy arrays."""
+class NDArray:
+    """What mxnet's arrays are pickled as: an object whose state holds the bytes of `NDArray::Save`."""
+
+    def __init__(self, handle=None):
+        self.array = None
+
+    def __setstate__(self, state):
+        handle = state.get("handle", state.get(b"handle")) if isinstance(state, dict) else None
+        if not isinstance(handle, (bytes, bytearray)):
+            raise pickle.UnpicklingError("an NDArray without its bytes")
+        self.array = ndarray(bytes(handle))
+
+
+def ndarray(data: bytes) -> np.ndarray:
+    """Bytes of one dense mxnet array → numpy array.
+
+    uint32 0xF993FAC9 (0xF993FAC8 in mxnet 0.x, without storage type), int32 storage type, uint32 dimensions, int64 each, int32
+    device type and number, int32 element type, elements.
+    """
+    (magic,) = struct.unpack_from("<I", data)
+    at = {0xF993FAC9: 8, 0xF993FACA: 8, 0xF993FAC8: 4}.get(magic)
+    if at is None or at == 8 and struct.unpack_from("<i", data, 4)[0] not in (-1, 0):
+        raise ValueError(f"an NDArray of another kind: it begins with {data[:8].hex()}")
+    (ndim,) = struct.unpack_from("<I", data, at)
+    if ndim > 8:
+        raise ValueError(f"an NDArray of {ndim} dimensions")
+    *shape, _, _, kind = struct.unpack_from(f"<{ndim}qiii", data, at + 4)
+    if not 0 <= kind < len(NDARRAY_TYPES) or min(shape, default=0) < 0:
+        raise ValueError(f"an NDArray of shape {shape} and type {kind}")
+    return np.frombuffer(data, NDARRAY_TYPES[kind], int(np.prod(shape, dtype=object)), at + 16 + 8 * ndim).reshape(
+        shape
+    )
+
+
+ALLOWED |= {(module, "NDArray"): NDArray for module in ("mxnet.ndarray.ndarray", "mxnet.ndarray")}
+
+
+class SafeUnpickler(pickle._Unpickler):
+    """Refuses every global that is not needed for lists of bytes and arrays.
+
+    The one written in Python: the other reserves whatever memory a damaged length or memo number asks for.
+    """
 
     def find_class(self, module, name):
         if (module, name) not in ALLOWED:
@@ -33,7 +88,7 @@ class SafeUnpickler(pickle.Unpickler):
                 f"it asks for '{module}.{name}'; an evaluation set needs bytes, lists, bools and numpy arrays only. "
                 "Do not open this file with pickle.load: it may run code."
             )
-        return super().find_class(module, name)
+        return ALLOWED[module, name]
 
 
 def read_bin(path: str) -> tuple[list[bytes | np.ndarray], np.ndarray]:
@@ -42,24 +97,33 @@ def read_bin(path: str) -> tuple[list[bytes | np.ndarray], np.ndarray]:
         data = file.read()
     try:
         images, same = SafeUnpickler(io.BytesIO(data), encoding="bytes").load()
+        images, same = list(images), np.array([_flag(one) for one in same], bool)
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise ValueError(f"{path} is not a readable evaluation set: {error}") from error
-    images, same = list(images), np.asarray(same, bool).ravel()
     if len(images) != 2 * len(same) or len(same) == 0:
         raise ValueError(f"{path}: expected two images a pair. Received: {len(images)} images, {len(same)} pairs")
     return [_image(image, path) for image in images], same
 
 
+def _flag(value):
+    if isinstance(value, (bool, int, np.bool_, np.integer)):
+        return bool(value)
+    raise ValueError(f"issame_list holds a {type(value).__name__}")
+
+
 def _image(image, path):
     if isinstance(image, (bytes, bytearray)):
         return bytes(image)
-    array = np.asarray(image)
+    array = image.array if isinstance(image, NDArray) else image
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path}: expected images as bytes or uint8 arrays. Received: {type(array).__name__}")
     if array.dtype != np.uint8 or array.ndim not in (1, 2, 3):
         raise ValueError(f"{path}: expected images as bytes or uint8 arrays. Received: {array.dtype} {array.shape}")
     return array.tobytes() if array.ndim == 1 else array
 
 
-def write_bin(path: str, images: list[bytes], same: list[bool]) -> None:
-    """Write (images, issame_list) as InsightFace does."""
-    with open(path, "wb") as file:
-        pickle.dump((list(images), [bool(s) for s in same]), file, protocol=pickle.HIGHEST_PROTOCOL)
+def write_bin(path: str, images: list[bytes], same: list[bool], protocol: int = 4) -> None:
+    """Write (images, issame_list) as InsightFace does; the file is there when it is whole."""
+    with open(path + ".part", "wb") as file:
+        pickle.dump((list(images), [bool(s) for s in same]), file, protocol=protocol)
+    os.replace(path + ".part", path)

@@ -146,12 +146,12 @@ def unpack(payload: bytes) -> tuple[np.ndarray, bytes]:
     return np.frombuffer(payload, np.float32, flag, HEADER.size), payload[start:]
 
 
-def pack(labels: float | list[float], image: bytes, key: int = 0) -> bytes:
+def pack(labels: float | list[float], image: bytes, key: int = 0, key2: int = 0) -> bytes:
     """Labels and image bytes → payload; a scalar label is written with flag 0, as `mx.recordio.pack` does."""
     if np.isscalar(labels):
-        return HEADER.pack(0, labels, key, 0) + image
+        return HEADER.pack(0, labels, key, key2) + image
     array = np.asarray(labels, np.float32)
-    return HEADER.pack(len(array), 0.0, key, 0) + array.tobytes() + image
+    return HEADER.pack(len(array), 0.0, key, key2) + array.tobytes() + image
 
 
 class RecordWriter:
@@ -225,7 +225,7 @@ def face_payloads(counts: list[int], image) -> tuple[int, object]:
 
     def payload(k):
         if k == 0:
-            return pack([end, end + len(ends)], b"")
+            return pack([end, end + len(ends)], b"", 0, 1)
         if k < end:
             return pack(float(np.searchsorted(ends, k, "right")), image(k - 1), k)
         return pack([ends[k - end] - counts[k - end], ends[k - end]], b"", k)
