@@ -15,7 +15,7 @@ from sklearn.metrics import auc, roc_curve
 
 import data
 import models
-from formats import evalbin
+from formats import evalbin, lists
 
 log = logging.getLogger("face")
 
@@ -58,31 +58,9 @@ def _find_pairs_file(folder):
 
 
 def _folder_pairs(folder, pairs_file):
-    with open(pairs_file, encoding="utf-8") as file:
-        rows = [line.replace(",", " ").split() for line in file if line.strip() and not line.startswith("#")]
-    rows = [row for row in rows if len(row) > 2]  # LFW's first line counts folds and pairs
-    images, same = [], []
-    for number, row in enumerate(rows, 1):
-        first, second, equal = _pair(row, f"{pairs_file}, pair {number}")
-        images += [_read(os.path.join(folder, first)), _read(os.path.join(folder, second))]
-        same.append(equal)
-    if not same:
-        raise ValueError(f"{pairs_file} lists no pair. Expected lines 'first second 0|1'.")
+    first, second, same = lists.read_pairs(pairs_file)
+    images = [_read(os.path.join(folder, path)) for pair in zip(first, second, strict=True) for path in pair]
     return Pairs(os.path.basename(os.path.normpath(folder)), images, np.array(same), _sha256(pairs_file))
-
-
-def _pair(row, where):
-    if len(row) == 3 and row[1].isdigit():
-        return _lfw(row[0], row[1]), _lfw(row[0], row[2]), True
-    if len(row) == 4:
-        return _lfw(*row[:2]), _lfw(*row[2:]), False
-    if len(row) == 3 and row[2] in ("0", "1"):
-        return row[0], row[1], row[2] == "1"
-    raise ValueError(f"{where}: expected 'first second 0|1' or LFW's 'person i j'. Received: {' '.join(row)}")
-
-
-def _lfw(person, number):
-    return os.path.join(person, f"{person}_{int(number):04d}.jpg")
 
 
 def _read(path):

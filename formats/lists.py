@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 
 LISTS = (".csv", ".lst", ".txt", ".tsv")
 IMAGE_COLUMNS, PERSON_COLUMNS = (
@@ -56,12 +57,19 @@ def _is_number(text):
 def write_list(path: str, images: list[str], people: list[str]) -> None:
     """csv with the header `image,person`; paths relative to its folder where they lie below it."""
     home = os.path.dirname(os.path.abspath(path))
+    below = [os.path.relpath(os.path.abspath(image), home) for image in images]
+    names = [
+        os.path.abspath(image) if name.startswith("..") else name for image, name in zip(images, below, strict=True)
+    ]
+    write_table(path, ["image", "person"], zip(names, people, strict=True))
+
+
+def write_table(path: str, columns: list[str], rows) -> None:
+    """csv, there when it is whole."""
     with open(path + ".part", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "person"])
-        for image, who in zip(images, people, strict=True):
-            below = os.path.relpath(os.path.abspath(image), home)
-            writer.writerow([os.path.abspath(image) if below.startswith("..") else below, who])
+        writer.writerow(columns)
+        writer.writerows(rows)
     os.replace(path + ".part", path)
 
 
@@ -97,3 +105,34 @@ def write_names(path: str, names: list[str], counts: list[int]) -> None:
         file.writelines(
             f"{label}\t{name}\t{count}\n" for label, (name, count) in enumerate(zip(names, counts, strict=True))
         )
+
+
+def read_pairs(path: str) -> tuple[list[str], list[str], list[bool]]:
+    """Lines `first second 0|1`, separated by blanks, tabs or commas, or LFW's `person i j` / `person i other j` → paths, paths, same.
+
+    A first line of one or two words, as LFW's, and lines that begin with # are passed over. ValueError names a line that is neither.
+    """
+    with open(path, encoding="utf-8") as file:
+        rows = [
+            re.split(r"[,\t]" if re.search(r"[,\t]", line) else r"\s+", line.strip()) for line in file if line.strip()
+        ]
+    rows = [row for row in rows if len(row) > 2 and not row[0].startswith("#")]
+    rows = rows[1:] if rows and rows[0][-1].strip().lower() in ("same", "issame", "label") else rows
+    found = [_pair([cell.strip() for cell in row], f"{path}, pair {number}") for number, row in enumerate(rows, 1)]
+    if not found:
+        raise ValueError(f"{path} lists no pair. Expected lines 'first second 0|1'.")
+    return tuple(map(list, zip(*found, strict=True)))
+
+
+def _pair(row, where):
+    if len(row) == 3 and row[1].isdigit():
+        return _lfw(row[0], row[1]), _lfw(row[0], row[2]), True
+    if len(row) == 4 and row[1].isdigit() and row[3].isdigit():
+        return _lfw(*row[:2]), _lfw(*row[2:]), False
+    if len(row) == 3 and row[2] in ("0", "1"):
+        return row[0], row[1], row[2] == "1"
+    raise ValueError(f"{where}: expected 'first second 0|1' or LFW's 'person i j'. Received: {' '.join(row)}")
+
+
+def _lfw(person, number):
+    return os.path.join(person, f"{person}_{int(number):04d}.jpg")

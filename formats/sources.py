@@ -22,6 +22,7 @@ class Source:
     labels: np.ndarray
     class_names: list[str]
     embeddings: np.ndarray | None = None
+    are_files = False  # whether `name` is the path of a file that holds the image and nothing else
 
     def __len__(self):
         return len(self.labels)
@@ -32,7 +33,7 @@ class Source:
             return file.read()
 
     def name(self, i: int) -> str:
-        """What to call sample `i` in a message; the path, where it is a file."""
+        """What to call sample `i` in a message."""
         raise NotImplementedError
 
 
@@ -58,6 +59,8 @@ class Strings:
 
 class FolderSource(Source):
     """Images in folders of any depth: a person is the folder that holds the image, or what `rule` makes of its path."""
+
+    are_files = True
 
     def __init__(self, root: str, rule: Callable[[str], str] | None = None):
         self.root = root
@@ -156,6 +159,8 @@ def _number_text(value):
 class ListSource(Source):
     """Paths and people of a list, perhaps with embeddings."""
 
+    are_files = True
+
     def __init__(self, paths: Iterable[str], people, embeddings: np.ndarray | None = None):
         self.paths, self.embeddings = Strings.of(paths), embeddings
         self.class_names, self.labels = number_people(people)
@@ -168,7 +173,7 @@ class Subset(Source):
     """Some samples of another source, perhaps with embeddings: `data_path` and `indices` of an npz."""
 
     def __init__(self, source: Source, indices: np.ndarray, embeddings: np.ndarray | None = None):
-        self.source, self.indices, self.embeddings = source, indices, embeddings
+        self.source, self.indices, self.embeddings, self.are_files = source, indices, embeddings, source.are_files
         kept, inverse = np.unique(source.labels[indices], return_inverse=True)
         self.class_names, self.labels = [source.class_names[k] for k in kept], inverse.astype(np.int32)
 
@@ -334,7 +339,7 @@ def write_list(path: str, source: Source, indices: np.ndarray, embeddings: np.nd
     Images that are files are named as in Keras_insightface; of a record file or shards the place in them is kept.
     """
     arrays = {} if embeddings is None else {"embeddings": embeddings}
-    if isinstance(source, (FolderSource, ListSource)):
+    if source.are_files:
         arrays["image_names"] = np.array([os.path.abspath(source.name(int(i))) for i in indices])
         arrays["image_classes"] = source.labels[indices]
     else:

@@ -1,0 +1,86 @@
+"""Names against faces, given a model: one person under two names, two under one, people of the evaluation sets in training."""
+
+import numpy as np
+
+from faces.embed import embed_source
+from faces.interface import Interface
+from formats import evalbin, sources
+from formats.images import decode
+from prepare.report import Report
+
+BLOCK = 2048
+
+
+def check_people(
+    source: sources.Source, embed: Interface, report: Report, eval_bins: list[str] = (), threshold: float | None = None, shape=(112, 112)
+) -> None:  # fmt: skip
+    """Rows for names whose mean embeddings are as near as one person's, for images unlike the others of their name, and for
+    images of `eval_bins` near a trained person.
+
+    `threshold`: cosine of two means from which they are one person; else it is read off the set: nine in ten people with four images or
+    more have halves that are nearer.
+    """
+    embeddings = _unit(np.concatenate(list(embed_source(embed, source, np.arange(len(source)), shape))))
+    embeddings, labels = np.nan_to_num(embeddings), source.labels
+    counts, sums = np.bincount(labels), _sums(embeddings, labels, len(source.class_names))
+    means = _unit(sums)
+    threshold = threshold if threshold is not None else _threshold(embeddings, labels, counts)
+    report.counts["one person from a cosine of"] = round(float(threshold), 3)
+    _two_names(source, means, threshold, report)
+    _two_people(source, embeddings, sums, counts, report)
+    for bin_file in eval_bins:
+        _evaluated(source, means, bin_file, embed, threshold, report, shape)
+
+
+def _unit(x):
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _sums(embeddings, labels, classes):
+    sums = np.zeros((classes, embeddings.shape[1]), np.float32)
+    np.add.at(sums, labels, embeddings)
+    return sums
+
+
+def _threshold(embeddings, labels, counts):
+    many = np.flatnonzero(counts >= 4)
+    if len(many) < 10:
+        raise ValueError(
+            f"{len(many)} people have four images or more: too few to read a threshold off them. Give --threshold."
+        )
+    place = np.argsort(labels, kind="stable")
+    rank = np.empty(len(labels), np.int64)
+    rank[place] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    halves = [
+        _unit(_sums(embeddings[rank % 2 == side], labels[rank % 2 == side], len(counts)))[many] for side in (0, 1)
+    ]
+    return np.quantile(np.sum(halves[0] * halves[1], axis=1), 0.1)
+
+
+def _two_names(source, means, threshold, report):
+    for begin in range(0, len(means), BLOCK):
+        cosine = means[begin : begin + BLOCK] @ means.T
+        for a, b in np.argwhere(cosine > threshold):
+            if begin + a < b:
+                report.skip("", f"one person under two names? cosine {cosine[a, b]:.2f} to {source.class_names[b]}",
+                            person=source.class_names[begin + a])  # fmt: skip
+
+
+def _two_people(source, embeddings, sums, counts, report):
+    """Images farther from the mean of their name's others than 99.9 % of images are near to a stranger's."""
+    labels = source.labels
+    own = np.sum(_unit(sums[labels] - embeddings) * embeddings, axis=1)
+    strange = np.sum(embeddings * _unit(sums)[np.random.default_rng(0).permutation(labels)], axis=1)
+    for i in np.flatnonzero((own < np.quantile(strange, 0.999)) & (counts[labels] > 2)):
+        report.skip(source.name(int(i)), f"two people under one name? cosine {own[i]:.2f} to the others",
+                    person=source.class_names[labels[i]])  # fmt: skip
+
+
+def _evaluated(source, means, bin_file, embed, threshold, report, shape):
+    images, _ = evalbin.read_bin(bin_file)
+    for begin in range(0, len(images), 256):
+        batch = np.stack([decode(image, shape) for image in images[begin : begin + 256]])
+        cosine = _unit(np.asarray(embed((batch.astype(np.float32) - 127.5) / 128))) @ means.T
+        for k in np.flatnonzero(cosine.max(axis=1) > threshold):
+            person = source.class_names[cosine[k].argmax()]
+            report.skip(f"{bin_file} image {begin + k}", f"trained on? cosine {cosine[k].max():.2f}", person=person)
