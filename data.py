@@ -4,6 +4,7 @@
 `epoch`: a function of the seed alone, so that a run can stop anywhere and go on) and a list of augmentations.
 """
 
+import collections
 import dataclasses
 import functools
 import itertools
@@ -49,7 +50,7 @@ class Shuffled:
 
     def __call__(self, seed: int, epoch: int) -> np.ndarray:
         """→ indices (steps, batch_size)."""
-        order = np.random.default_rng((seed, epoch)).permutation(len(self.labels))
+        order = np.random.default_rng((seed, epoch)).permutation(np.arange(len(self.labels), dtype=np.int32))
         return order[: self.steps * self.batch_size].reshape(self.steps, self.batch_size)
 
 
@@ -104,34 +105,47 @@ class PeopleByImages:
 
     def __call__(self, seed, epoch):
         rng = np.random.default_rng((seed, epoch))
-        groups = self._groups(rng)
-        batches = [self._batch(groups, rng) for _ in range(self.steps)]
-        return np.array(batches).reshape(self.steps, self.batch_size)
+        owners, groups = self._groups(rng)
+        batches = np.empty((self.steps, self.per_batch, self.image_per_class), np.int32)
+        waiting, rest = collections.deque(), iter(rng.permutation(len(groups)).tolist())
+        for batch in batches:
+            chosen = self._different(owners, waiting, rest)
+            batch[: len(chosen)] = groups[chosen]
+            batch[len(chosen) :] = self._drawn(owners[chosen], self.per_batch - len(chosen), rng)
+        return batches.reshape(self.steps, self.batch_size)
 
     def _groups(self, rng):
-        """(person, K indices) in random order."""
-        by_person = np.split(np.argsort(self.labels, kind="stable"), np.cumsum(np.bincount(self.labels))[:-1])
-        groups = []
-        for person in self.people:
-            mine = rng.permutation(by_person[person])
-            mine = np.concatenate([mine, rng.choice(mine, -len(mine) % self.image_per_class)])
-            groups += [(person, group) for group in mine.reshape(-1, self.image_per_class)]
-        return [groups[i] for i in rng.permutation(len(groups))]
+        """Persons (n,) and K indices of each (n, K): all images in random order, the last group of a person filled up."""
+        counts, mixed = np.bincount(self.labels), rng.permutation(np.arange(len(self.labels), dtype=np.int32))
+        mixed = mixed[np.argsort(self.labels[mixed], kind="stable")]
+        per_person = -(-counts // self.image_per_class) * (counts >= 2)
+        owners = np.repeat(np.arange(len(counts)), per_person)
+        number = np.arange(len(owners)) - np.repeat(np.cumsum(per_person) - per_person, per_person)
+        places = number[:, None] * self.image_per_class + np.arange(self.image_per_class)
+        have = counts[owners][:, None]
+        places = np.where(places < have, places, (rng.random(places.shape) * have).astype(np.int64))
+        return owners, mixed[(np.cumsum(counts) - counts)[owners][:, None] + places]
 
-    def _batch(self, groups, rng):
-        """Takes groups of different people off the end of `groups`; draws new ones when those left do not suffice."""
-        taken, waiting = {}, []
-        while groups and len(taken) < self.per_batch:
-            person, group = groups.pop()
-            if person in taken:
-                waiting.append((person, group))
+    def _different(self, owners, waiting, rest):
+        """The next groups of different people, those that had to wait first; the ones passed over wait."""
+        chosen, people, passed = [], set(), []
+        while len(chosen) < self.per_batch:
+            group = waiting.popleft() if waiting else next(rest, None)
+            if group is None:
+                break
+            if owners[group] in people:
+                passed.append(group)
             else:
-                taken[person] = group
-        groups += reversed(waiting)
-        for person in rng.permutation(self.people) if len(taken) < self.per_batch else []:
-            if len(taken) < self.per_batch and person not in taken:
-                taken[person] = rng.choice(np.flatnonzero(self.labels == person), self.image_per_class)
-        return list(taken.values())
+                chosen.append(group)
+                people.add(owners[group])
+        waiting.extendleft(reversed(passed))
+        return chosen
+
+    def _drawn(self, taken, count, rng):
+        """K images of each of `count` other people: when the groups left over do not fill a batch."""
+        others = rng.permutation(np.setdiff1d(self.people, taken))[:count] if count else []
+        drawn = [rng.choice(np.flatnonzero(self.labels == person), self.image_per_class) for person in others]
+        return np.array(drawn, np.int32).reshape(count, self.image_per_class)
 
 
 # ------------------------------------------------------------------------------------------------------ image → batch
@@ -186,7 +200,7 @@ class Faces:
             for e in itertools.count(epoch):
                 order = self.order(self.seed, e)
                 for s in range(step if e == epoch else 0, self.steps):
-                    yield np.int64(e), np.int64(s), order[s]
+                    yield np.int64(e), np.int64(s), order[s].astype(np.int64)
 
         if self.has_teacher:
             _ = self.teacher_width  # asked here, outside the graph

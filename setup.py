@@ -3,7 +3,15 @@
 from setuptools import find_packages, setup
 
 EXTRAS = {
-    "test": ["pytest>=8", "pytest-timeout>=2.3", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29", "jax>=0.4.38"],
+    "test": [
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "nbclient>=0.10",
+        "nbformat>=5.10",
+        "ipykernel>=6.29",
+        "jax>=0.4.38",
+        "mtcnn>=1.0.0",
+    ],
     "dev": ["ruff>=0.8"],
     "jax": ["jax>=0.4.38"],
     "detect": ["mtcnn>=1.0.0"],
@@ -15,11 +23,11 @@ EXTRAS = {
 
 setup(
     name="face-trainer",
-    version="0.1.0",
+    version="0.3.0",
     description="A Keras 3 trainer for face recognition: schedules of losses, evaluation, exact resume",
     license="MIT",
     python_requires=">=3.10",
-    packages=find_packages(include=["backbones", "criteria", "faces", "formats", "recipes", "runs"]),
+    packages=find_packages(include=["backbones", "criteria", "faces", "formats", "prepare", "recipes", "runs"]),
     py_modules=[
         "augment",
         "data",
@@ -31,6 +39,7 @@ setup(
         "myCallbacks",
         "optimizers",
         "plot",
+        "prepare_data",
         "train",
     ],
     install_requires=[

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 import uuid
-import zipfile
 from collections.abc import Callable
 
 import numpy as np
@@ -41,14 +40,24 @@ def arrays(
     return found
 
 
+def read_npz(path: str) -> dict[str, np.ndarray]:
+    """Arrays of an npz by name; ValueError where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged zip can raise nearly anything
+        raise ValueError(f"{path} is not a readable npz: {error}") from error
+
+
 def _load(kept):
     if not os.path.exists(kept):
         return None
     try:
-        with np.load(kept, allow_pickle=False) as file:
-            return dict(file)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        log.warning("%s cannot be read (%s): the index is made again", kept, error)
+        return read_npz(kept)
+    except ValueError as error:
+        log.warning("%s; the index is made again", error)
         return None
 
 

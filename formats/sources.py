@@ -7,7 +7,6 @@ import glob
 import mmap
 import os
 import re
-import struct
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -319,11 +318,7 @@ def _open_shards(shards, path):
 
 
 def _open_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (ValueError, OSError, EOFError, struct.error) as error:
-        raise ValueError(f"{path} is not a readable npz: {error}") from None
+    arrays = cached.read_npz(path)
     if "data_path" in arrays:
         source = open_source(str(arrays["data_path"]))
         return Subset(source, arrays.get("indices", np.arange(len(source))), arrays.get("embeddings"))

@@ -4,6 +4,7 @@ import functools
 import json
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -32,6 +33,7 @@ def align(
     Photos without a face are left out and named. A run that was broken off goes on.
     """
     report, source = Report("align", path, dest), sources.open_source(path)
+    finder(path, find, which, min_face, max_side)  # what is wrong with it is said here, not by every process
     options = {
         "layout": dataclass_text(layout),
         "find": find,
@@ -93,8 +95,7 @@ class _Worker:
     def __init__(self, path, part, layout, find, which, min_face, max_side):
         self.source, self.layout, self.which = sources.open_source(path), layout, which
         self.people = [os.path.join(part, name) for name in target.safe_names(self.source.class_names)]
-        self.known = _landmarks(find, path) if find.endswith(".csv") else None
-        self.detect = None if self.known is not None else detector(find, min_face, max_side)
+        self.faces = finder(path, find, which, min_face, max_side)
 
     def __call__(self, i):
         name = self.source.name(i)
@@ -106,15 +107,6 @@ class _Worker:
             return {"i": i, "file": name, "crops": [self.crop(i, image, faces, k) for k in range(len(faces))]}
         except (ValueError, OSError) as error:
             return {"i": i, "file": name, "error": str(error)}
-
-    def faces(self, image, name):
-        if self.known is not None:
-            points = self.known(name)
-            return Detected(np.full((len(points), 4), np.nan), np.ones(len(points)), points)
-        found = self.detect(image)
-        return {"largest": found.largest, "central": lambda: found.central(image.shape[:2]), "all": lambda: found}[
-            self.which
-        ]()
 
     def crop(self, i, image, faces, k):
         """Writes face k → its row: path below the target, score, landmarks."""
@@ -130,17 +122,25 @@ class _Worker:
         return {"path": path, "score": float(faces.scores[k]), "points": faces.landmarks[k].ravel().round(1).tolist()}
 
 
-def _landmarks(find, path):
-    """csv → function of a photo's path: its landmarks (1, 5, 2)."""
-    table = read_landmarks(find)
+def finder(path: str, find: str, which: str, min_face: int, max_side: int) -> Callable[[np.ndarray, str], Detected]:
+    """→ function of an image and its name: the faces to crop, by a detector or a csv of landmarks."""
+    if find.endswith(".csv"):
+        table = read_landmarks(find)
 
-    def known(name):
-        below = os.path.normpath(os.path.relpath(name, path))
-        if below not in table:
-            raise ValueError(f"{find} has no line for {below}")
-        return table[below][None]
+        def known(image, name):
+            below = os.path.normpath(os.path.relpath(name, path))
+            if below not in table:
+                raise ValueError(f"{find} has no line for {below}")
+            return Detected(np.full((1, 4), np.nan), np.ones(1), table[below][None])
 
-    return known
+        return known
+    detect = detector(find, min_face, max_side)
+    pick = {
+        "largest": lambda found, shape: found.largest(),
+        "central": Detected.central,
+        "all": lambda found, shape: found,
+    }[which]
+    return lambda image, name: pick(detect(image), image.shape[:2])
 
 
 _worker: _Worker | None = None

@@ -17,19 +17,24 @@ def check_people(
     """Rows for names whose mean embeddings are as near as one person's, for images unlike the others of their name, and for
     images of `eval_bins` near a trained person.
 
-    `threshold`: cosine of two means from which they are one person; else it is read off the set: nine in ten people with four images or
-    more have halves that are nearer.
+    `threshold`: cosine from which two means, or an image and a mean, are one person; else both are read off the set: nine in ten
+    people with four images or more have halves that are nearer, nine in ten images the mean of their name's others.
     """
     embeddings = _unit(np.concatenate(list(embed_source(embed, source, np.arange(len(source)), shape))))
     embeddings, labels = np.nan_to_num(embeddings), source.labels
     counts, sums = np.bincount(labels), _sums(embeddings, labels, len(source.class_names))
     means = _unit(sums)
+    own, strange = _to_mean(embeddings, labels, sums)
+    near = threshold if threshold is not None else np.quantile(own[counts[labels] > 2], 0.1)
     threshold = threshold if threshold is not None else _threshold(embeddings, labels, counts)
-    report.counts["one person from a cosine of"] = round(float(threshold), 3)
+    report.counts |= {
+        "one person from a cosine of": round(float(threshold), 3),
+        "an image of theirs from": round(float(near), 3),
+    }
     _two_names(source, means, threshold, report)
-    _two_people(source, embeddings, sums, counts, report)
+    _two_people(source, own, strange, counts, report)
     for bin_file in eval_bins:
-        _evaluated(source, means, bin_file, embed, threshold, report, shape)
+        _evaluated(source, means, bin_file, embed, near, report, shape)
 
 
 def _unit(x):
@@ -66,14 +71,17 @@ def _two_names(source, means, threshold, report):
                             person=source.class_names[begin + a])  # fmt: skip
 
 
-def _two_people(source, embeddings, sums, counts, report):
-    """Images farther from the mean of their name's others than 99.9 % of images are near to a stranger's."""
-    labels = source.labels
+def _to_mean(embeddings, labels, sums):
+    """Cosine of each image to the mean of its name's others, and to a stranger's mean."""
     own = np.sum(_unit(sums[labels] - embeddings) * embeddings, axis=1)
-    strange = np.sum(embeddings * _unit(sums)[np.random.default_rng(0).permutation(labels)], axis=1)
-    for i in np.flatnonzero((own < np.quantile(strange, 0.999)) & (counts[labels] > 2)):
+    return own, np.sum(embeddings * _unit(sums)[np.random.default_rng(0).permutation(labels)], axis=1)
+
+
+def _two_people(source, own, strange, counts, report):
+    """Images farther from the mean of their name's others than 99.9 % of images are near to a stranger's."""
+    for i in np.flatnonzero((own < np.quantile(strange, 0.999)) & (counts[source.labels] > 2)):
         report.skip(source.name(int(i)), f"two people under one name? cosine {own[i]:.2f} to the others",
-                    person=source.class_names[labels[i]])  # fmt: skip
+                    person=source.class_names[source.labels[i]])  # fmt: skip
 
 
 def _evaluated(source, means, bin_file, embed, threshold, report, shape):

@@ -74,11 +74,18 @@ def test_shipped_recipes_are_readable(name, tmp_path, monkeypatch):
     assert train.read_plan(sch) and keywords["basic_model"].count_params() < 5_000_000
 
 
-def test_help_has_an_example():
+@pytest.mark.parametrize(
+    ("command", "example"),
+    [
+        ("train.py", "python train.py recipes/lfw_small.py --dry-run"),
+        ("prepare_data.py", "python prepare_data.py align "),
+    ],
+)
+def test_help_has_an_example(command, example):
     done = subprocess.run(
-        [sys.executable, os.path.join(ROOT, "train.py"), "--help"], capture_output=True, text=True, timeout=120
+        [sys.executable, os.path.join(ROOT, command), "--help"], capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0 and "python train.py recipes/lfw_small.py --dry-run" in done.stdout
+    assert done.returncode == 0 and example in done.stdout
 
 
 def test_notebook_runs_from_top_to_bottom(workdir, monkeypatch):
