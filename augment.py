@@ -144,6 +144,19 @@ class LowResolution:
         return cv2.resize(small, (width, height))
 
 
+@dataclasses.dataclass(frozen=True)
+class Blur:
+    """Gaussian blur of σ up to `sigma` pixels, `probability` of the images: out of focus, or moved."""
+
+    probability: float = 0.2
+    sigma: float = 2.0
+
+    def __call__(self, image, rng):
+        if rng.random() >= self.probability:
+            return image
+        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, self.sigma))
+
+
 class RandAugment:
     """`num_layers` operations drawn anew for each image, all of one `magnitude` (0–10).
 

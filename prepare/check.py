@@ -1,7 +1,6 @@
 """What is wrong with a set of faces: files, sizes, duplicates, small classes, overlap with evaluation sets, misaligned faces."""
 
 import collections
-import dataclasses
 import hashlib
 
 import cv2
@@ -16,14 +15,26 @@ from prepare.report import Report, each
 BANDS, BITS = 8, 12  # near duplicates: equal in one of 8 parts of the hash, and in all but 12 of its 256 bits
 
 
-@dataclasses.dataclass(frozen=True)
-class Look:
-    """What one image looks like: hash of its bytes, hash of its picture, size; or why it cannot be read."""
+class Looks:
+    """What n images look like: hash of the bytes (n, 16), of the picture (n, 32), height and width (n, 2); or why one has a fault."""
 
-    digest: bytes = b""
-    picture: bytes = b""
-    size: tuple[int, int] = (0, 0)
-    fault: str = ""
+    def __init__(self, count: int):
+        self.bytes, self.pictures = np.zeros((count, 16), np.uint8), np.zeros((count, 32), np.uint8)
+        self.sizes, self.faults = np.zeros((count, 2), np.int32), {}
+
+    def fill(self, begin: int, found) -> None:
+        """Rows from `begin` on, as `look_at` gives them; a text is a fault."""
+        for row, one in enumerate(found, begin):
+            if isinstance(one, str):
+                self.faults[row] = f"corrupt: {one}"
+                continue
+            self.bytes[row], self.pictures[row], self.sizes[row], blank = one
+            if blank:
+                self.faults[row] = "blank: all of one colour"
+
+    def good(self) -> np.ndarray:
+        """Rows without a fault."""
+        return np.setdiff1d(np.arange(len(self.sizes)), list(self.faults)).astype(np.int64)
 
 
 def check(
@@ -36,53 +47,55 @@ def check(
     with this one.
     """
     report = Report("check", about)
-    looks = list(each(lambda i: look(source, i), range(len(source)), "looking", workers))
+    others = [(bin_file, k, image) for bin_file in eval_bins for k, image in enumerate(evalbin.read_bin(bin_file)[0])]
+    looks = Looks(len(source) + len(others))
+    looks.fill(0, each(lambda i: look(source, i), range(len(source)), "looking", workers))
     _faults(source, looks, size, report)
     _small(source, least, report)
-    others = [(bin_file, k, image) for bin_file in eval_bins for k, image in enumerate(evalbin.read_bin(bin_file)[0])]
-    looks += list(each(lambda k: look_at(others[k][2]), range(len(others)), "evaluation sets", workers))
+    looks.fill(len(source), each(lambda k: look_at(others[k][2]), range(len(others)), "evaluation sets", workers))
     _duplicates(source, looks, others, report)
     kinds = collections.Counter(row["reason"].split(":")[0] for row in report.rows)
     report.counts = {"images": len(source), "people": len(source.class_names), **dict(sorted(kinds.items()))}
     return report
 
 
-def look(source: sources.Source, i: int) -> Look:
-    """→ Look of sample `i`."""
+def look(source: sources.Source, i: int) -> tuple | str:
+    """`look_at` of sample `i`, or why it cannot be read."""
     try:
         if isinstance(source, sources.ShardSource) and not source.is_whole(i):
-            return Look(fault="the record's checksum does not agree")
+            return "the record's checksum does not agree"
         return look_at(source.read(i))
     except (ValueError, OSError) as error:
-        return Look(fault=str(error))
+        return str(error)
 
 
-def look_at(data: bytes | np.ndarray) -> Look:
-    """→ Look of an encoded image or array."""
+def look_at(data: bytes | np.ndarray) -> tuple | str:
+    """Encoded image or array → hash of the bytes (16,), of the picture (32,), size, whether it is blank; or why it cannot be read."""
     try:
         image = decode(data)
     except ValueError as error:
-        return Look(fault=str(error))
+        return str(error)
     data = data if isinstance(data, bytes) else data.tobytes()
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    fault = "blank: all of one colour" if grey.std() < 2 else ""
-    return Look(hashlib.blake2b(data, digest_size=16).digest(), picture_hash(grey), image.shape[:2], fault)
+    digest = np.frombuffer(hashlib.blake2b(data, digest_size=16).digest(), np.uint8)
+    return digest, picture_hash(grey), image.shape[:2], grey.std() < 2
 
 
-def picture_hash(grey: np.ndarray) -> bytes:
-    """256 bits: whether each of 16×16 places is lighter than its right neighbour."""
+def picture_hash(grey: np.ndarray) -> np.ndarray:
+    """256 bits (32,) uint8: whether each of 16×16 places is lighter than its right neighbour."""
     small = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA)
-    return np.packbits(small[:, :-1] > small[:, 1:]).tobytes()
+    return np.packbits(small[:, :-1] > small[:, 1:])
 
 
 def _faults(source, looks, size, report):
-    sizes = collections.Counter(one.size for one in looks if one.picture)
-    expected = size or (sizes.most_common(1)[0][0] if sizes else (0, 0))
-    for i, one in enumerate(looks):
-        if one.fault:
-            _row(report, source, i, one.fault if one.picture else f"corrupt: {one.fault}")
-        elif one.size != tuple(expected):
-            _row(report, source, i, f"size: {one.size[0]}×{one.size[1]}, not {expected[0]}×{expected[1]}")
+    good = looks.good()
+    good = good[good < len(source)]
+    for i, fault in sorted(looks.faults.items()):
+        _row(report, source, i, fault)
+    sizes, counts = np.unique(looks.sizes[good], axis=0, return_counts=True)
+    height, width = size or (sizes[counts.argmax()] if len(counts) else (0, 0))
+    for i in good[np.any(looks.sizes[good] != (height, width), axis=1)]:
+        _row(report, source, int(i), f"size: {looks.sizes[i][0]}×{looks.sizes[i][1]}, not {height}×{width}")
 
 
 def _small(source, least, report):
@@ -97,27 +110,24 @@ def _row(report, source, i, reason):
 
 def _duplicates(source, looks, others, report):
     """Pairs of equal or nearly equal pictures: within a person, of two people, with an evaluation set."""
-    good = np.array([k for k, one in enumerate(looks) if one.picture and not one.fault], np.int64)
+    good = looks.good()
     if len(good) < 2:
         return
-    first_with = {}
-    for k in good:
-        before = first_with.setdefault(looks[k].digest, k)
-        if before != k:
-            _pair(source, looks, others, before, k, "the same file", report)
-    unique = np.array(sorted(first_with.values()), np.int64)
-    hashes = np.frombuffer(b"".join(looks[k].picture for k in unique), np.uint8).reshape(len(unique), -1)
-    for a, b in near_pairs(hashes):
+    _, first, inverse = np.unique(looks.bytes[good].view("V16").ravel(), return_index=True, return_inverse=True)
+    for k in np.flatnonzero(first[inverse] != np.arange(len(good))):
+        _pair(source, others, good[first[inverse[k]]], good[k], "the same file", report)
+    unique = good[np.sort(first)]
+    for a, b in near_pairs(looks.pictures[unique]):
         a, b = unique[a], unique[b]
         if alike(_image(source, others, a), _image(source, others, b)):
-            _pair(source, looks, others, a, b, "nearly the same picture", report)
+            _pair(source, others, a, b, "nearly the same picture", report)
 
 
 def _image(source, others, k):
     return decode(source.read(int(k)) if k < len(source) else others[k - len(source)][2])
 
 
-def _pair(source, looks, others, a, b, how, report):
+def _pair(source, others, a, b, how, report):
     if a >= len(source):
         return  # both from evaluation sets: pairs share images there
     if b >= len(source):

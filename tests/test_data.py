@@ -100,7 +100,14 @@ def test_every_operation_changes_the_image(name):
 
 @pytest.mark.parametrize(
     "change",
-    [augment.Affine(), augment.Colour(), augment.Erase(1.0), augment.LowResolution(1.0), augment.LowerMask(0.3)],
+    [
+        augment.Affine(),
+        augment.Colour(),
+        augment.Erase(1.0),
+        augment.LowResolution(1.0),
+        augment.Blur(1.0),
+        augment.LowerMask(0.3),
+    ],
 )
 def test_augmentations_leave_the_source_alone(change):
     image = draw.face(draw.identity(np.random.default_rng(0)), np.random.default_rng(1))
