@@ -20,7 +20,7 @@ eval_paths = [os.path.join(os.environ.get("FACE_DATA", "."), "lfw", "lfw_dev.bin
 basic_model = models.buildin_models(
     "r_tiny", dropout=0, emb_shape=192, output_layer="E", bn_momentum=0.9, bn_epsilon=2e-5, scale=False, crop=8
 )
-basic_model = models.add_l2_regularizer_2_model(basic_model, 1e-4)
+basic_model = models.add_l2_regularizer_2_model(basic_model, 5e-4)
 batch_size = 64
 augmentations = [augment.flip, augment.Affine(6, 0.08, 0.03)]
 lr_base, lr_decay, lr_min, lr_warmup_steps = 0.1, 1e-3, 1e-4, 1
