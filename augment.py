@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+LEVELS = np.arange(256, dtype=np.uint8)
 
 
 def flip(image, rng):
@@ -172,8 +173,8 @@ class RandAugment:
         return f"RandAugment({self.num_layers}, {self.magnitude}, {self.available_ops})"
 
     def __call__(self, image, rng):
-        for name in rng.choice(self.available_ops, self.num_layers):
-            image = OPERATIONS[name](self, image, rng)
+        for number in rng.integers(len(self.available_ops), size=self.num_layers):
+            image = OPERATIONS[self.available_ops[number]](self, image, rng)
         return image
 
     distort = __call__
@@ -189,16 +190,16 @@ class RandAugment:
 
 def _posterize(aug, image, rng):
     shift = 8 - int(aug.magnitude / 10 * 4)
-    return image >> shift << shift
+    return cv2.LUT(image, LEVELS >> shift << shift)
 
 
 def _solarize(aug, image, rng):
-    return np.where(image < aug.magnitude / 10 * 256, image, 255 - image).astype(np.uint8)
+    return cv2.LUT(image, np.where(LEVELS < aug.magnitude / 10 * 256, LEVELS, 255 - LEVELS))
 
 
 def _solarize_add(aug, image, rng):
-    added = np.clip(image.astype(np.int16) + int(aug.magnitude / 10 * 110), 0, 255).astype(np.uint8)
-    return np.where(image < 128, added, image)
+    added = np.minimum(LEVELS.astype(int) + int(aug.magnitude / 10 * 110), 255).astype(np.uint8)
+    return cv2.LUT(image, np.where(LEVELS < 128, added, LEVELS))
 
 
 def _sharpness(aug, image, rng):
@@ -227,7 +228,9 @@ OPERATIONS = {
     "Posterize": _posterize,
     "Solarize": _solarize,
     "Color": lambda aug, image, rng: _blend(_grey(image), image, aug.factor()),
-    "Contrast": lambda aug, image, rng: _per_channel(image, aug.factor(), _grey(image).mean() * (1 - aug.factor())),
+    "Contrast": lambda aug, image, rng: _per_channel(
+        image, aug.factor(), cv2.mean(_grey(image))[0] * (1 - aug.factor())
+    ),
     "Brightness": lambda aug, image, rng: _per_channel(image, aug.factor(), 0),
     "Sharpness": _sharpness,
     "ShearX": lambda aug, image, rng: _warp(image, np.array([[1, aug.signed(0.3, rng), 0], [0, 1, 0]])),
@@ -275,11 +278,13 @@ def _table(curve):
 
 
 def _per_channel(image, factor, offset):
-    return cv2.LUT(image, _table(np.arange(256)[:, None] * factor + np.broadcast_to(offset, 3)))
+    matrix = np.zeros((3, 4))
+    matrix[[0, 1, 2], [0, 1, 2]], matrix[:, 3] = factor, offset
+    return cv2.transform(image, matrix)
 
 
 def _autocontrast(image):
-    low, high = image.min(axis=(0, 1)).astype(float), image.max(axis=(0, 1)).astype(float)
+    low, high = np.array([cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image)]).T
     factor = np.where(high > low, 255 / np.maximum(high - low, 1), 1.0)
     return _per_channel(image, factor, np.where(high > low, -low * factor, 0.0))
 

@@ -59,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
 
     from formats import sources
     from prepare.convert import convert
+    from runs import memory
+
+    memory.keep_freed_memory()  # as train.py does, for both sides: a batch's pages are not handed back and cleared again each time
 
     with tempfile.TemporaryDirectory() as home:
         source = sources.open_source(a.data)

@@ -218,25 +218,26 @@ class ShardSource(Source):
 
         return cached.arrays(self.paths[k], build, lambda kept: kept["state"][0] == cached.state(self.paths[k]))
 
-    def _parse(self, k, first, length):
+    def _parse(self, k, first, length, only=None):
         where = f"{self.paths[k]} record at byte {first}"
         try:
-            found = tfrecord.decode(self.files[k][first : first + length])
+            found = tfrecord.decode(self.files[k][first : first + length], only)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        if not found.get("image") or not found.get("label"):
-            raise ValueError(f"{where}: expected features 'image' and 'label'. Received: {sorted(found)}")
+        missing = [name for name in ([only] if only else ["image", "label"]) if not found.get(name)]
+        if missing:
+            raise ValueError(f"{where}: expected a feature {missing[0]!r}. Received: {sorted(found)}")
         return found
 
-    def _sample(self, i):
-        return self._parse(int(self.shard[i]), *self.index[i].tolist())
+    def _sample(self, i, only=None):
+        return self._parse(int(self.shard[i]), *self.index[i].tolist(), only)
 
     def _person(self, i, value):
         named = self._sample(int(i)).get("person")
         return named[0].decode() if named else str(value)
 
     def read(self, i):
-        return self._sample(i)["image"][0]
+        return self._sample(i, "image")["image"][0]
 
     def is_whole(self, i: int) -> bool:
         """Whether the record agrees with its checksum."""

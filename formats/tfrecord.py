@@ -105,44 +105,47 @@ def _varint(value):
     return bytes([*out, value])
 
 
-def decode(data: bytes) -> dict[str, list]:
-    """tf.train.Example → {name: bytes, floats or integers}; ValueError where it is none."""
+def decode(data: bytes, only: str | None = None) -> dict[str, list]:
+    """tf.train.Example → {name: bytes, floats or integers}, all or `only` one; ValueError where it is none."""
+    found = {}
     try:
-        return dict(_entry(entry) for features in _parts(data, 1) for entry in _parts(features, 1))
-    except (IndexError, struct.error, UnicodeDecodeError) as error:
+        for features in _parts(memoryview(data), 1):
+            for entry in _parts(features, 1):
+                (name,), (feature,) = _parts(entry, 1), _parts(entry, 2)
+                name = bytes(name).decode()
+                if only is None or name == only:
+                    found[name] = _values(feature)
+    except (IndexError, ValueError) as error:
         raise ValueError(f"not a tf.train.Example: {error}") from None
+    return found
 
 
-def _entry(entry):
-    (name,), (feature,) = _parts(entry, 1), _parts(entry, 2)
-    for number, read_values in ((1, lambda v: _parts(v, 1)), (2, _floats), (3, _integers)):
-        for values in _parts(feature, number):
-            return name.decode(), read_values(values)
-    return name.decode(), []
+def _values(feature):
+    for number, value in _fields(feature):
+        if number in READERS and not isinstance(value, int):
+            return READERS[number](value)
+    return []
 
 
 def _fields(data):
-    """(number, value): bytes of a length-delimited field, else an integer or four or eight bytes."""
-    at = 0
+    """(number, value): bytes of a length-delimited field, else an integer, or four or eight bytes."""
+    at, found = 0, []
     while at < len(data):
         key, at = _read_varint(data, at)
         kind = key & 7
         if kind == 0:
             value, at = _read_varint(data, at)
         else:
-            size, at = (_read_varint(data, at)) if kind == 2 else ({1: 8, 5: 4}.get(kind, 0), at)
+            size, at = _read_varint(data, at) if kind == 2 else ({1: 8, 5: 4}.get(kind, 0), at)
             if not size and kind != 2 or at + size > len(data):
                 raise IndexError(f"field {key >> 3} of kind {kind} lies beyond the end")
             value, at = data[at : at + size], at + size
-        yield key >> 3, value
+        found.append((key >> 3, value))
+    return found
 
 
 def _parts(data, number):
-    return [value for found, value in _fields(data) if found == number and isinstance(value, bytes)]
-
-
-def _floats(data):
-    return np.frombuffer(b"".join(_parts(data, 1)), "<f4").tolist()
+    return [value for found, value in _fields(data) if found == number and not isinstance(value, int)]
 
 
 def _integers(data):
@@ -150,7 +153,7 @@ def _integers(data):
     found = []
     for number, value in _fields(data):
         at = 0
-        while number == 1 and isinstance(value, bytes) and at < len(value):
+        while number == 1 and not isinstance(value, int) and at < len(value):
             one, at = _read_varint(value, at)
             found.append(one)
         found += [value] if number == 1 and isinstance(value, int) else []
@@ -158,12 +161,23 @@ def _integers(data):
 
 
 def _read_varint(data, at):
-    value = shift = 0
+    value = data[at]
+    if value < 128:
+        return value, at + 1
+    value, shift = value & 127, 7
     while True:
+        at += 1
         byte = data[at]
         value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
         if byte < 128:
-            return value, at
+            return value, at + 1
+        shift += 7
         if shift > 63:
             raise IndexError("a number of more than ten bytes")
+
+
+READERS = {
+    1: lambda data: [bytes(value) for value in _parts(data, 1)],
+    2: lambda data: np.frombuffer(b"".join(_parts(data, 1)), "<f4").tolist(),
+    3: _integers,
+}
