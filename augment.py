@@ -194,7 +194,7 @@ def _posterize(aug, image, rng):
 
 
 def _solarize(aug, image, rng):
-    return cv2.LUT(image, np.where(LEVELS < aug.magnitude / 10 * 256, LEVELS, 255 - LEVELS))
+    return cv2.LUT(image, np.where(aug.magnitude / 10 * 256 > LEVELS, LEVELS, 255 - LEVELS))
 
 
 def _solarize_add(aug, image, rng):

@@ -4,22 +4,48 @@ Two protocols are named wherever a number stands: "max" takes the best threshold
 Keras_insightface prints), "10-fold" takes each fold's threshold from the other nine (what papers report).
 """
 
+import argparse
 import dataclasses
 import hashlib
+import json
 import logging
 import os
+import sys
 
 import keras
 import numpy as np
-from sklearn.metrics import auc, roc_curve
+from sklearn.decomposition import PCA
 
 import data
 import models
 from formats import evalbin, lists
+from measures import calibration
+from measures.calibration import calibrate
+from measures.roc import Roc
+from measures.verification import (
+    FARS,
+    best_threshold,
+    bootstrap,
+    calculate_accuracy,
+    calculate_roc,
+    calculate_val,
+    calculate_val_far,
+    evaluate,
+    fold_accuracies,
+    fold_correct,
+    fold_table,
+    mcnemar,
+    pair_scores,
+    unit,
+)
 
 log = logging.getLogger("face")
 
-FARS = (1e-1, 1e-2, 1e-3, 1e-4)
+__all__ = [
+    "Embedder", "Pairs", "Roc", "Verification", "best_threshold", "bootstrap", "calculate_accuracy", "calculate_roc", "calculate_val",
+    "calculate_val_far", "calibrate", "eval_callback", "evaluate", "evaluate_model", "fold_accuracies", "fold_correct", "fold_table",
+    "mcnemar", "pair_scores", "read_pairs", "unit", "verify",
+]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,57 +149,6 @@ class _Batches(keras.utils.PyDataset):
         return batch if self.channels == 3 else batch.mean(-1, keepdims=True)
 
 
-def unit(embeddings: np.ndarray) -> np.ndarray:
-    """Rows of length 1; rows of zeros stay zeros."""
-    return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
-
-
-def pair_scores(embeddings: np.ndarray) -> np.ndarray:
-    """Embeddings (2n, D), pairs in turn → cosine of each pair (n,)."""
-    embeddings = unit(embeddings)
-    return np.sum(embeddings[::2] * embeddings[1::2], axis=1)
-
-
-# ------------------------------------------------------------------------------------------------------------ numbers
-
-
-def best_threshold(scores: np.ndarray, same: np.ndarray) -> tuple[float, float]:
-    """Accuracy at the best of all thresholds, and that threshold ("same" where score > threshold).
-
-    Every cut between two different scores is tried; among equally good ones the middle one is taken.
-    """
-    order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order], same[order]
-    right = np.concatenate([[0], np.cumsum(np.where(hits, 1, -1))]) + np.sum(~same)
-    cuts = np.concatenate([[True], ranked[1:] < ranked[:-1], [True]])
-    places = np.flatnonzero(cuts & (right == right[cuts].max()))
-    place = places[len(places) // 2]
-    edges = np.concatenate([[ranked[0] + 1e-3], (ranked[1:] + ranked[:-1]) / 2, [ranked[-1] - 1e-3]])
-    return right[place] / len(same), float(edges[place])
-
-
-def fold_accuracies(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> np.ndarray:
-    """Accuracy of each fold at the best threshold of the others; folds are consecutive parts of the list."""
-    folds = min(folds, len(same))
-    if folds < 2:
-        return np.array([best_threshold(scores, same)[0]])
-    result = []
-    for fold in np.array_split(np.arange(len(same)), folds):
-        rest = np.setdiff1d(np.arange(len(same)), fold)
-        threshold = best_threshold(scores[rest], same[rest])[1]
-        result.append(np.mean((scores[fold] > threshold) == same[fold]))
-    return np.array(result)
-
-
-def tar_at_far(scores: np.ndarray, same: np.ndarray, far: float) -> float:
-    """Largest part of the same-pairs accepted while at most `far` of the others are; nan without pairs of both kinds."""
-    negatives, positives = np.sort(scores[~same])[::-1], scores[same]
-    if len(negatives) == 0 or len(positives) == 0:
-        return float("nan")
-    allowed = int(np.floor(far * len(negatives) + 1e-9))
-    return float(np.mean(positives > negatives[allowed])) if allowed < len(negatives) else 1.0
-
-
 @dataclasses.dataclass(frozen=True)
 class Verification:
     """Result of one set of pairs, with the protocols it was found by."""
@@ -185,31 +160,57 @@ class Verification:
     accuracy: float
     std: float
     auc: float
+    eer: float
     tar: dict
     flip: bool = True
     sha256: str = ""
+    pca: int = 0
 
     def __str__(self):
         tar = ", ".join(f"TAR@FAR={far:g} {value:.4f}" for far, value in self.tar.items())
         return (
             f"{self.name}: 10-fold accuracy {self.accuracy:.4f} ± {self.std:.4f}, max accuracy {self.max_accuracy:.4f} "
-            f"(thresh {self.threshold:.4f}), AUC {self.auc:.4f}, {tar} ({self.pairs} pairs)"
+            f"(thresh {self.threshold:.4f}), AUC {self.auc:.4f}, EER {self.eer:.4f}, {tar} ({self.pairs} pairs)"
         )
 
+    def protocol(self) -> dict:
+        """What the numbers rest on, for a report."""
+        return {
+            "set": self.name, "sha256": self.sha256, "pairs": self.pairs, "input": "RGB, (x - 127.5) / 128", "score": "cosine",
+            "mirrored": "embedding added" if self.flip else "no", "pca": self.pca or "no",
+            "10-fold": "each fold at the best threshold of the other nine, consecutive folds; ± standard deviation over folds",
+            "max": "the best threshold on the pairs themselves",
+        }  # fmt: skip
 
-def verify(scores: np.ndarray, same: np.ndarray, name: str = "", flip: bool = True, sha256: str = "") -> Verification:
-    """Scores (n,) and same (n,) → Verification: max and 10-fold accuracy, AUC, TAR@FAR.
+
+def verify(
+    scores: np.ndarray, same: np.ndarray, name: str = "", flip: bool = True, sha256: str = "", pca: int = 0
+) -> Verification:
+    """Scores (n,) and same (n,) → Verification: max and 10-fold accuracy, AUC, EER, TAR@FAR.
 
     A rate that the negative pairs cannot resolve (FAR below 1 / negatives) is left out.
     """
     scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
+    curve = Roc(scores, same)
     top, threshold = best_threshold(scores, same)
     folds = fold_accuracies(scores, same)
-    negatives = int(np.sum(~same))
-    both = 0 < negatives < len(same)
-    area = auc(*roc_curve(same, scores)[:2]) if both else float("nan")
-    tar = {far: tar_at_far(scores, same, far) for far in FARS if both and far * negatives >= 1}
-    return Verification(name, len(same), top, threshold, folds.mean(), folds.std(), area, tar, flip, sha256)
+    tar = {far: curve.tar(far) for far in FARS if curve.both and far * len(curve.negatives) >= 1}
+    eer = curve.eer if curve.both else float("nan")
+    return Verification(
+        name, len(same), top, threshold, folds.mean(), folds.std(), curve.auc, eer, tar, flip, sha256, pca
+    )
+
+
+def scores_of(embeddings: np.ndarray, pca: int = 0, centre: bool = False) -> np.ndarray:
+    """Embeddings (2n, D), pairs in turn → cosines (n,), after `pca` > 0 principal components or subtraction of the mean.
+
+    Both are learnt on these very embeddings: name it where you print the number. `evaluate(pca=)` learns on the other folds.
+    """
+    embeddings = unit(embeddings)
+    embeddings = (
+        PCA(pca).fit_transform(embeddings) if pca else embeddings - embeddings.mean(axis=0) if centre else embeddings
+    )
+    return pair_scores(embeddings)
 
 
 def evaluate_model(
@@ -302,3 +303,104 @@ class eval_callback(keras.callbacks.Callback):
 
     def set_state(self, state):
         self.max_accuracy, self.saved = state["max_accuracy"], state["saved"]
+
+
+# ------------------------------------------------------------------------------------------------------------ command
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(
+        "evals.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    main.add_argument(
+        "-m", "--basic_model", required=True, help="model file: .keras, .h5, .onnx, .pt, .tflite, SavedModel folder"
+    )
+    main.add_argument("-b", "--batch_size", type=int, default=128)
+    main.add_argument(
+        "-t", "--test_bin_files", nargs="+", required=True, help=".bin files, or folders with pairs.txt or pairs.csv"
+    )
+    main.add_argument("-F", "--no_flip", action="store_true", help="the image alone, without its mirror image")
+    main.add_argument("-p", "--pca_acc", type=int, nargs="?", const=128, default=0, metavar="N",
+                      help="accuracy after N principal components, learnt on the other folds, as well")  # fmt: skip
+    main.add_argument("--folds", action="store_true", help="a table of the ten folds")
+    main.add_argument("--bootstrap", type=int, default=0, metavar="DRAWS", help="95 %% intervals")
+    main.add_argument("--compare", metavar="MODEL", help="another model on the same pairs: McNemar's test")
+    main.add_argument("--calibrate", action="store_true", help="write MODEL_thresholds.json, from all sets together")
+    main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
+    return main
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0 when the results are printed, 2 for a wrong call."""
+    used = parser()
+    a = used.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        results = [_evaluated(a, pairs) for pairs in map(read_pairs, a.test_bin_files)]
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        used.error(str(error))
+    if a.calibrate:
+        scores, same = (np.concatenate([one[key] for one in results]) for key in ("scores", "same"))
+        print(
+            calibration.write(
+                a.basic_model, calibrate(scores, same, model=a.basic_model, sets=[one["protocol"] for one in results])
+            )
+        )
+    if a.json:
+        with open(a.json, "w", encoding="utf-8") as file:
+            json.dump(
+                [{key: value for key, value in one.items() if key not in ("scores", "same")} for one in results],
+                file,
+                indent=1,
+            )
+    return 0
+
+
+def _evaluated(a, pairs):
+    """Prints and returns all that is asked for about one set."""
+    embeddings = embed_file(a.basic_model, pairs, a.batch_size, not a.no_flip)
+    scores, same = pair_scores(embeddings), pairs.same
+    result = verify(scores, same, pairs.name, not a.no_flip, pairs.sha256)
+    print(result)
+    found = {**dataclasses.asdict(result), "protocol": result.protocol(), "scores": scores, "same": same}
+    val, val_std, far = calculate_val(np.arange(0, 4, 0.001), *(unit(embeddings[k::2]) for k in (0, 1)), same)
+    found["VAL@FAR=0.001"] = {"val": val, "std": val_std, "far": far}
+    print(f"  VAL@FAR=1e-3 {val:.4f} ± {val_std:.4f} at FAR {far:.5f}")
+    if a.folds:
+        for number, fold in enumerate(fold_table(scores, same), 1):
+            wrong = f"{fold.false_accepts} false accepts, {fold.false_rejects} false rejects"
+            print(f"  fold {number:>2}  {fold.accuracy:.4f} at {fold.threshold:.4f}, {wrong}")
+    if a.pca_acc:
+        _, _, accuracy = calculate_roc(
+            np.arange(0, 4, 0.01), *(unit(embeddings)[k::2] for k in (0, 1)), same, pca=a.pca_acc
+        )
+        found["pca"] = {"components": a.pca_acc, "accuracy": accuracy.mean(), "std": accuracy.std()}
+        print(f"  {a.pca_acc} principal components, 10-fold accuracy {accuracy.mean():.4f} ± {accuracy.std():.4f}")
+    if a.bootstrap:
+        low, high = bootstrap(scores, same, lambda s, y: best_threshold(s, y)[0], a.bootstrap)
+        auc_low, auc_high = bootstrap(scores, same, lambda s, y: Roc(s, y).auc, a.bootstrap)
+        found["bootstrap 95%"] = {"max accuracy": [low, high], "AUC": [auc_low, auc_high]}
+        print(f"  95 % intervals: max accuracy {low:.4f}–{high:.4f}, AUC {auc_low:.4f}–{auc_high:.4f}")
+    if a.compare:
+        other = pair_scores(embed_file(a.compare, pairs, a.batch_size, not a.no_flip))
+        mine, theirs, p = mcnemar(fold_correct(scores, same), fold_correct(other, same))
+        found["compared"] = {"model": a.compare, "right here only": mine, "right there only": theirs, "p": p}
+        print(f"  against {a.compare}: {mine} pairs right here only, {theirs} there only, p = {p:.3g}")
+    return found
+
+
+def embed_file(model: str, pairs: Pairs, batch_size: int = 128, flip: bool = True) -> np.ndarray:
+    """Model file and pairs → embeddings (2n, D), the mirror image's added with `flip`."""
+    from faces.interface import interface  # stands on this floor and needs models, as we do
+
+    embed = interface(model)
+    found = []
+    for begin in range(0, len(pairs.images), batch_size):
+        images = np.stack([data.decode(image, (112, 112)) for image in pairs.images[begin : begin + batch_size]])
+        batch = (images.astype(np.float32) - 127.5) / 128
+        found.append(embed(batch) + embed(batch[:, :, ::-1]) if flip else embed(batch))
+    return np.concatenate(found)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -7,7 +7,9 @@ shown and no backend is chosen.
 import numpy as np
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
-from sklearn.metrics import auc, roc_curve
+
+from measures.roc import Roc
+from measures.verification import wilson
 
 
 def _done(figure, path):
@@ -42,24 +44,32 @@ def history(values: dict[str, list], path: str | None = None) -> Figure:
     return _done(figure, path)
 
 
-def roc(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = None) -> Figure:
-    """{name: (scores (n,), same (n,))} → true-accept rate over false-accept rate, on a logarithmic axis."""
+def roc(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = None, least: float = 0.0) -> Figure:
+    """{name: (scores (n,), same (n,))} → true-accept rate over false-accept rate on a logarithmic axis, with 95 % bands (Wilson).
+
+    The axis begins at `least`, or where the pairs of the smallest set end.
+    """
     figure, (axes,) = _axes(1)
-    least = 1.0
-    for name, (scores, same) in curves.items():
-        far, tar, _ = roc_curve(same, scores)
-        least = min(least, 1 / max(np.sum(~np.asarray(same, bool)), 1))
-        axes.step(np.maximum(far, least / 2), tar, where="post", label=f"{name}, AUC {auc(far, tar):.4f}")
+    begin = 1.0
+    for name, (values, same) in curves.items():
+        curve = Roc(values, same)
+        far, tar, _ = curve.points()
+        begin = min(begin, 1 / max(len(curve.negatives), 1))
+        (line,) = axes.step(np.maximum(far, begin / 2), tar, where="post", label=f"{name}, AUC {curve.auc:.4f}")
+        low, high = np.array([wilson(rate, len(curve.positives)) for rate in tar]).T
+        axes.fill_between(
+            np.maximum(far, begin / 2), low, high, step="post", alpha=0.12, color=line.get_color(), linewidth=0
+        )
     axes.set(
         xscale="log",
-        xlim=(least, 1),
+        xlim=(least or begin, 1),
         ylim=(0, 1.01),
         xlabel="false accept rate",
         ylabel="true accept rate",
         title="ROC",
     )
     axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", fontsize="small")
     return _done(figure, path)
 
 
@@ -75,4 +85,92 @@ def embeddings(vectors: np.ndarray, names: list[str], path: str | None = None, t
         axes.scatter(*mine.T, s=22, color=f"C{number % 10}", marker="os^Dv"[number // 10 % 5], label=person)
     axes.set(title=title, xticks=[], yticks=[])
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    return _done(figure, path)
+
+
+def identification(results: dict[str, tuple], path: str | None = None) -> Figure:
+    """{name: (false-accept rates, identification rates, CMC, …)} → DIR over FAR, and CMC curves."""
+    figure, (left, right) = _axes(2)
+    for name, (fars, rates, *curves) in results.items():
+        left.plot(fars, rates, label=name)
+        for number, cmc in enumerate(curves, 1):
+            right.plot(
+                np.arange(1, len(cmc) + 1),
+                cmc,
+                marker="." if len(cmc) < 30 else None,
+                label=f"{name}, gallery {number}",
+            )
+    left.set(xscale="log", xlabel="false accept rate", ylabel="detection and identification rate", title="open set")
+    right.set(xlabel="rank", ylabel="found at this rank or before", title="CMC")
+    for axes in (left, right):
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(loc="lower right", fontsize="small")
+    return _done(figure, path)
+
+
+def scores(values: np.ndarray, same: np.ndarray, threshold: float | None = None, path: str | None = None) -> Figure:
+    """Scores (n,) and same (n,) → histograms of both kinds, with the threshold between them."""
+    figure, (axes,) = _axes(1)
+    bins = np.linspace(np.min(values), np.max(values), 60)
+    for kind, name in ((False, "different people"), (True, "one person")):
+        axes.hist(values[same == kind], bins, alpha=0.55, density=True, label=f"{name}, {np.sum(same == kind):,} pairs")
+    if threshold is not None:
+        axes.axvline(threshold, color="k", linestyle="--", linewidth=1, label=f"threshold {threshold:.3f}")
+    axes.set(xlabel="cosine", ylabel="density", title="scores")
+    axes.legend(fontsize="small")
+    return _done(figure, path)
+
+
+def det(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = None) -> Figure:
+    """{name: (scores, same)} → false rejects over false accepts, both on logarithmic axes."""
+    figure, (axes,) = _axes(1)
+    least = []
+    for name, (values, same) in curves.items():
+        curve = Roc(values, same)
+        far, tar, _ = curve.points()
+        least.append((1 / len(curve.negatives), 1 / len(curve.positives)))
+        axes.step(
+            np.maximum(far, least[-1][0] / 2),
+            np.maximum(1 - tar, least[-1][1] / 2),
+            where="post",
+            label=f"{name}, EER {curve.eer:.4f}",
+        )
+    lowest = np.min(least, axis=0)
+    axes.plot([lowest.max(), 1], [lowest.max(), 1], color="grey", linewidth=0.8, linestyle=":")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlim=(lowest[0], 1),
+        ylim=(lowest[1], 1),
+        xlabel="false accept rate",
+        ylabel="false reject rate",
+        title="DET",
+    )
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="upper right", fontsize="small")
+    return _done(figure, path)
+
+
+def rates(schedules: dict[str, object], epochs: float, path: str | None = None) -> Figure:
+    """{name: function of a fractional epoch} → learning rate over epochs."""
+    figure, (axes,) = _axes(1)
+    places = np.linspace(0, epochs, 1000, endpoint=False)
+    for name, schedule in schedules.items():
+        axes.plot(places, [float(schedule(place)) for place in places], label=name)
+    axes.set(xlabel="epoch", ylabel="learning rate", yscale="log", title="schedule")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    return _done(figure, path)
+
+
+def reject(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = None) -> Figure:
+    """{quality: (parts rejected, false non-match rates)} → error-versus-reject curves."""
+    figure, (axes,) = _axes(1)
+    for name, (rejected, missed) in curves.items():
+        axes.plot(rejected, missed, marker=".", label=name)
+    axes.set(
+        xlabel="part of the pairs rejected for low quality", ylabel="false non-match rate", title="error versus reject"
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
     return _done(figure, path)

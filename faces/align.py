@@ -18,13 +18,18 @@ class Layout:
     template: np.ndarray | None = None
     margin: int = 0
 
-    def crop(self, image: np.ndarray, landmarks: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
-        """RGB image, (5, 2) points, (4,) box x1 y1 x2 y2, in pixels → RGB uint8 crop; black beyond the image."""
+    def crop(
+        self, image: np.ndarray, landmarks: np.ndarray, box: np.ndarray | None = None, smooth: bool = True
+    ) -> np.ndarray:
+        """RGB image, (5, 2) points, (4,) box x1 y1 x2 y2, in pixels → RGB uint8 crop; black beyond the image.
+
+        `smooth` shrinks large faces before the warp, which would leave out pixels; InsightFace does not.
+        """
         if self.template is None:
             return self._by_box(image, box)
         matrix = similarity(landmarks, self.template)
         scale = np.hypot(matrix[0, 0], matrix[1, 0])
-        if scale < 0.5:  # a linear warp would leave out pixels: shrink first
+        if smooth and scale < 0.5:
             small = cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA)
             ratio = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]])
             image, matrix = small, similarity((landmarks + 0.5) * ratio - 0.5, self.template)

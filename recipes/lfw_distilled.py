@@ -30,6 +30,7 @@ sch = [
     {
         "loss": "distill",
         "lossWeight": 32,
+        "clip": 5,  # the norm is 3.4 as a rule; a batch of 20 once in a while can undo ten epochs
         "epoch": lr_decay_steps + lr_warmup_steps,
         "optimizer": keras.optimizers.SGD(lr_base, momentum=0.9, nesterov=True),
     }

@@ -1,0 +1,1 @@
+"""Scores and embeddings → the numbers that people report; numpy and scikit-learn only."""

@@ -1,0 +1,66 @@
+"""Probes against a gallery: who is it, and is it anybody at all."""
+
+import dataclasses
+
+import numpy as np
+
+BLOCK = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """What a search gives for each probe: `best` score of anybody, the `rank` of the right person (0 is first, −1: not in the gallery)."""
+
+    best: np.ndarray
+    rank: np.ndarray
+
+    @property
+    def mated(self) -> np.ndarray:
+        """Probes whose person is in the gallery."""
+        return self.rank >= 0
+
+    def top(self, k: int) -> float:
+        """Part of the mated probes whose person is among the first `k`."""
+        return float(np.mean(self.rank[self.mated] < k)) if self.mated.any() else float("nan")
+
+    def cmc(self, most: int = 20) -> np.ndarray:
+        """Cumulative match characteristic: `top` of 1 … `most`."""
+        return np.array([self.top(k) for k in range(1, most + 1)])
+
+    def dir_at_far(self, far: float) -> tuple[float, float]:
+        """Detection and identification rate, and the threshold: right at first rank with a score above it, of all mated probes.
+
+        Grother & Ngan, NIST IR 8009.
+        """
+        threshold = self.threshold(far)
+        return float(np.mean((self.rank[self.mated] == 0) & (self.best[self.mated] > threshold))), threshold
+
+    def threshold(self, far: float) -> float:
+        """The score that fewer than `far` of the unmated probes exceed: that of number ⌊far · probes⌋ from above, or the highest."""
+        unmated = np.sort(self.best[~self.mated])[::-1]
+        if len(unmated) == 0 or not self.mated.any():
+            raise ValueError(
+                "open-set identification needs probes in the gallery and probes that are not. Received: one kind only"
+            )
+        return float(unmated[max(int(far * len(unmated)), 1) - 1])
+
+
+def search(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, gallery_people: np.ndarray) -> Search:
+    """Features (P, D) and (G, D) of length 1 and their people → Search; the scores are never all in memory at once.
+
+    Of several gallery entries of a person the nearest counts.
+    """
+    known, person = np.unique(gallery_people, return_inverse=True)
+    order = np.argsort(person, kind="stable")
+    starts = np.searchsorted(person[order], np.arange(len(known)))
+    gallery, single = gallery[order], len(known) == len(gallery)
+    place = np.searchsorted(known, probe_people)
+    right = np.where((place < len(known)) & (known[np.minimum(place, len(known) - 1)] == probe_people), place, -1)
+    best, rank = np.empty(len(probes), np.float64), np.empty(len(probes), np.int64)
+    for begin in range(0, len(probes), BLOCK):
+        piece = slice(begin, begin + BLOCK)
+        scores = probes[piece] @ gallery.T
+        scores = scores if single else np.maximum.reduceat(scores, starts, axis=1)
+        mine = np.take_along_axis(scores, np.maximum(right[piece], 0)[:, None], axis=1)
+        best[piece], rank[piece] = scores.max(axis=1), np.where(right[piece] >= 0, np.sum(scores > mine, axis=1), -1)
+    return Search(best, rank)

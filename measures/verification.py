@@ -1,0 +1,236 @@
+"""Pairs → accuracies, by the protocols that papers name."""
+
+import dataclasses
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+
+
+def unit(embeddings: np.ndarray) -> np.ndarray:
+    """Rows of length 1; rows of zeros stay zeros."""
+    return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+
+
+def pair_scores(embeddings: np.ndarray) -> np.ndarray:
+    """Embeddings (2n, D), pairs in turn → cosine of each pair (n,)."""
+    embeddings = unit(embeddings)
+    return np.sum(embeddings[::2] * embeddings[1::2], axis=1)
+
+
+def best_threshold(scores: np.ndarray, same: np.ndarray) -> tuple[float, float]:
+    """Accuracy at the best of all thresholds, and that threshold ("same" where score > threshold).
+
+    Every cut between two different scores is tried; among equally good ones the middle one is taken.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], same[order]
+    right = np.concatenate([[0], np.cumsum(np.where(hits, 1, -1))]) + np.sum(~same)
+    cuts = np.concatenate([[True], ranked[1:] < ranked[:-1], [True]])
+    places = np.flatnonzero(cuts & (right == right[cuts].max()))
+    place = places[len(places) // 2]
+    edges = np.concatenate([[ranked[0] + 1e-3], (ranked[1:] + ranked[:-1]) / 2, [ranked[-1] - 1e-3]])
+    return right[place] / len(same), float(edges[place])
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """One fold: threshold of the others, accuracy, and pairs of each kind said wrongly."""
+
+    threshold: float
+    accuracy: float
+    false_accepts: int
+    false_rejects: int
+
+
+def folds_of(count: int, folds: int = 10) -> list[np.ndarray]:
+    """Consecutive parts of a list of pairs, the first ones larger where it does not divide."""
+    return np.array_split(np.arange(count), min(folds, count))
+
+
+def fold_table(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> list[Fold]:
+    """Each fold at the best threshold of the others; with fewer than two folds, at its own."""
+    table = []
+    for fold in folds_of(len(same), folds):
+        rest = np.setdiff1d(np.arange(len(same)), fold) if len(fold) < len(same) else fold
+        threshold = best_threshold(scores[rest], same[rest])[1]
+        said = scores[fold] > threshold
+        table.append(
+            Fold(
+                threshold,
+                float(np.mean(said == same[fold])),
+                int(np.sum(said & ~same[fold])),
+                int(np.sum(~said & same[fold])),
+            )
+        )
+    return table
+
+
+def fold_accuracies(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> np.ndarray:
+    """Accuracy of each fold at the best threshold of the others."""
+    return np.array([fold.accuracy for fold in fold_table(scores, same, folds)])
+
+
+def fold_correct(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> np.ndarray:
+    """Whether each pair (n,) is said rightly at the threshold of the other folds: what two models are compared by."""
+    thresholds = np.concatenate(
+        [
+            np.full(len(part), fold.threshold)
+            for part, fold in zip(folds_of(len(same), folds), fold_table(scores, same, folds), strict=True)
+        ]
+    )
+    return (scores > thresholds) == same
+
+
+def bootstrap(
+    scores: np.ndarray, same: np.ndarray, of, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Confidence interval of `of(scores, same)` by drawing pairs of each kind with replacement. Efron, 1979."""
+    rng, kinds = np.random.default_rng(seed), (np.flatnonzero(same), np.flatnonzero(~same))
+    found = []
+    for _ in range(draws):
+        drawn = np.concatenate([rng.choice(kind, len(kind)) for kind in kinds if len(kind)])
+        found.append(of(scores[drawn], same[drawn]))
+    return tuple(np.quantile(found, [(1 - level) / 2, (1 + level) / 2]).tolist())
+
+
+def wilson(rate: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Interval of a rate over `count` trials. Wilson, 1927."""
+    middle, half = rate + z * z / 2 / count, z * np.sqrt(rate * (1 - rate) / count + z * z / 4 / count**2)
+    return float((middle - half) / (1 + z * z / count)), float((middle + half) / (1 + z * z / count))
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
+    """Which pairs (n,) two models say rightly → pairs that only the first, only the second has right, p of no difference.
+
+    Exact, two-sided: under no difference each of those pairs falls either way with probability ½. McNemar, 1947.
+    """
+    from scipy.stats import binomtest
+
+    only_first, only_second = int(np.sum(first & ~second)), int(np.sum(second & ~first))
+    if only_first + only_second == 0:
+        return 0, 0, 1.0
+    return only_first, only_second, float(binomtest(only_first, only_first + only_second).pvalue)
+
+
+# ------------------------------------------------------------------------------------------- facenet's and InsightFace's
+
+
+def evaluate(embeddings: np.ndarray, actual_issame, nrof_folds: int = 10, pca: int = 0):
+    """facenet's `evaluate`, as InsightFace's verification.py has it → tpr, fpr, accuracies, val, val_std, far.
+
+    Embeddings (2n, D) of length 1, squared distances, thresholds 0 … 4 in steps of 0.01, for VAL@FAR=1e-3 in steps of 0.001;
+    "same" where distance < threshold. Schroff et al., 2015, section 4.
+    """
+    first, second = embeddings[::2], embeddings[1::2]
+    tpr, fpr, accuracy = calculate_roc(np.arange(0, 4, 0.01), first, second, actual_issame, nrof_folds, pca)
+    val, val_std, far = calculate_val(np.arange(0, 4, 0.001), first, second, actual_issame, 1e-3, nrof_folds)
+    return tpr, fpr, accuracy, val, val_std, far
+
+
+def calculate_roc(thresholds, embeddings1, embeddings2, actual_issame, nrof_folds: int = 10, pca: int = 0):
+    """→ tpr and fpr (thresholds,), means over folds, accuracy (folds,) at the first best threshold of the other folds.
+
+    `pca` > 0: so many principal components of the other folds' embeddings, and length 1 again.
+    """
+    same = np.asarray(actual_issame, bool)[: len(embeddings1)]
+    counts = _GridCounts(thresholds, _distances(embeddings1, embeddings2), same, nrof_folds)
+    if pca:
+        counts = [
+            _GridCounts(thresholds, _reduced(embeddings1, embeddings2, fold, pca), same, nrof_folds)
+            for fold in counts.folds
+        ]
+    tpr, fpr, accuracies = [], [], []
+    for number in range(min(nrof_folds, len(same))):
+        one = counts[number] if pca else counts
+        right, (true, false) = one.right(number)
+        accuracies.append(right[int(np.argmax(one.right_elsewhere(number)))])
+        tpr.append(true)
+        fpr.append(false)
+    return np.mean(tpr, axis=0), np.mean(fpr, axis=0), np.array(accuracies)
+
+
+def calculate_val(thresholds, embeddings1, embeddings2, actual_issame, far_target: float = 1e-3, nrof_folds: int = 10):
+    """→ VAL, its standard deviation over folds, and FAR, at the threshold where the other folds have FAR `far_target`.
+
+    Between two thresholds of the grid the line is followed; where the target is never reached the threshold is 0.
+    """
+    same = np.asarray(actual_issame, bool)[: len(embeddings1)]
+    distance = _distances(embeddings1, embeddings2)
+    counts, val, far = _GridCounts(thresholds, distance, same, nrof_folds), [], []
+    for number, fold in enumerate(counts.folds):
+        threshold = _at(thresholds, counts.far_elsewhere(number), far_target)
+        one = calculate_val_far(threshold, distance[fold], same[fold])
+        val.append(one[0])
+        far.append(one[1])
+    return float(np.mean(val)), float(np.std(val)), float(np.mean(far))
+
+
+def calculate_accuracy(threshold, dist, actual_issame):
+    """→ tpr, fpr, accuracy of "same" where distance < threshold."""
+    said, same = np.less(dist, threshold), np.asarray(actual_issame, bool)
+    return (
+        _share(np.sum(said & same), np.sum(same)),
+        _share(np.sum(said & ~same), np.sum(~same)),
+        float(np.mean(said == same)),
+    )
+
+
+def calculate_val_far(threshold, dist, actual_issame):
+    """→ part of the same-pairs, and of the others, with distance < threshold."""
+    return calculate_accuracy(threshold, dist, actual_issame)[:2]
+
+
+def _share(part, whole):
+    return float(part) / float(whole) if whole else 0.0
+
+
+def _distances(first, second):
+    return np.sum(np.square(np.subtract(first, second)), axis=1)
+
+
+def _reduced(first, second, fold, components):
+    rest = np.setdiff1d(np.arange(len(first)), fold)
+    model = PCA(n_components=components).fit(np.concatenate([first[rest], second[rest]]))
+    return _distances(unit(model.transform(first)), unit(model.transform(second)))
+
+
+def _at(thresholds, far, target):
+    """Threshold at which `far`, which never falls, reaches `target`; 0 where it never does."""
+    if far.max() < target:
+        return 0.0
+    k = max(int(np.searchsorted(far, target, "left")), 1)
+    if far[k] == far[k - 1]:
+        return float(thresholds[k - 1])
+    return float(
+        thresholds[k - 1] + (target - far[k - 1]) * (thresholds[k] - thresholds[k - 1]) / (far[k] - far[k - 1])
+    )
+
+
+class _GridCounts:
+    """How many pairs of each kind and fold lie below each threshold of a grid: one histogram, all the rest are sums."""
+
+    def __init__(self, thresholds, distance, same, folds):
+        self.folds = folds_of(len(same), folds)
+        places = np.searchsorted(thresholds, distance, "right")  # a pair lies below the thresholds from there on
+        fold = np.repeat(np.arange(len(self.folds)), [len(part) for part in self.folds])
+        shape = (len(self.folds), 2, len(thresholds) + 1)
+        counts = np.bincount(
+            np.ravel_multi_index((fold, same.astype(int), places), shape), minlength=int(np.prod(shape))
+        ).reshape(shape)
+        self.below, self.kinds = np.cumsum(counts, axis=2)[..., :-1], counts.sum(axis=2)
+
+    def right(self, fold):
+        """Accuracy of a fold at every threshold, and its tpr and fpr."""
+        (others, mine), (n_others, n_mine) = self.below[fold], self.kinds[fold]
+        return (mine + n_others - others) / (n_mine + n_others), (mine / max(n_mine, 1), others / max(n_others, 1))
+
+    def right_elsewhere(self, fold):
+        """Pairs of the other folds said rightly at every threshold."""
+        others, mine = self.below.sum(axis=0) - self.below[fold] if len(self.folds) > 1 else self.below[fold]
+        return mine - others
+
+    def far_elsewhere(self, fold):
+        below, kinds = (self.below.sum(axis=0) - self.below[fold], self.kinds.sum(axis=0) - self.kinds[fold])
+        return below[0] / max(kinds[0], 1)
