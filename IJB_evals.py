@@ -211,23 +211,16 @@ def plot_roc_and_calculate_tpr(scores, names=None, label=None, path=None):
     rows = {}
     for name, (one, same) in named.items():
         curve = Roc(one, same)
-        rows[name] = {
-            "InsightFace": _their_name(name),
-            **{f"{far:g}": curve.tar_nearest(far) for far in FARS},
-            "AUC": curve.auc,
-        }
+        rates = {f"{far:g}": curve.tar_nearest(far) if far * len(curve.negatives) >= 1 else np.nan for far in FARS}
+        rows[name] = {"InsightFace": _their_name(name), **rates, "AUC": curve.auc}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("TAR at FAR")
     return table, plot.roc(named, path, least=1e-6)
 
 
 def _their_name(name):
     """InsightFace's script counts N the other way round."""
-    at = name.rfind("N0D") if "N0D" in name else name.rfind("N1D")
-    return (
-        name[at:].translate(str.maketrans({"N": "N"})).replace("N0", "N?").replace("N1", "N0").replace("N?", "N1")
-        if at >= 0
-        else ""
-    )
+    swapped = {"N0D": "N1D", "N1D": "N0D"}
+    return next((name[name.index(n) :].replace(n, other) for n, other in swapped.items() if n in name), "")
 
 
 def _named_scores(scores, names, label):
@@ -295,7 +288,9 @@ def main(argv: list[str] | None = None) -> int:
         table = _plot_only(a.plot_only) if a.plot_only is not None else _run(a)
     except (ValueError, FileNotFoundError, ImportError) as error:
         used.error(str(error))
-    print(table.to_string(float_format=lambda value: f"{value:.6f}"))
+    print(
+        table.to_string(float_format=lambda value: f"{value:.6f}", na_rep="–")
+    )  # –: more pairs are needed for that rate
     return 0
 
 

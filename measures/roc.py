@@ -42,7 +42,9 @@ class Roc:
         allowed = int(np.floor(far * len(self.negatives) + 1e-9))
         if allowed >= len(self.negatives):
             return 1.0
-        return 1 - float(np.searchsorted(self.positives, self.negatives[-1 - allowed], "right")) / len(self.positives)
+        return float(
+            len(self.positives) - np.searchsorted(self.positives, self.negatives[-1 - allowed], "right")
+        ) / len(self.positives)
 
     def threshold(self, far: float) -> float:
         """Smallest score that accepts at most `far` of the others: the next one above the first that must be refused."""
@@ -53,11 +55,8 @@ class Roc:
 
     def rates(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Thresholds → false-accept and true-accept rates."""
-        far, tar = (
-            1 - np.searchsorted(kind, thresholds, "left") / max(len(kind), 1)
-            for kind in (self.negatives, self.positives)
-        )
-        return far, tar
+        kinds = (self.negatives, self.positives)
+        return tuple((len(kind) - np.searchsorted(kind, thresholds, "left")) / max(len(kind), 1) for kind in kinds)
 
     def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """False-accept rate, true-accept rate, threshold at the corners of the curve, from (0, 0) to (1, 1)."""

@@ -308,3 +308,90 @@ def ten_fold(scores, same, folds=10):
         best = np.flatnonzero(right == right.max())
         accuracies.append(np.mean((scores[fold] > cuts[best[len(best) // 2]]) == same[fold]))
     return np.array(accuracies)
+
+
+# ----------------------------------------------------------------------------- evaluation, as InsightFace's scripts have it
+
+
+def verification_accuracy(threshold, dist, same):
+    said = dist < threshold
+    tp, fp = np.sum(said & same), np.sum(said & ~same)
+    tn, fn = np.sum(~said & ~same), np.sum(~said & same)
+    tpr = 0 if tp + fn == 0 else tp / (tp + fn)
+    fpr = 0 if fp + tn == 0 else fp / (fp + tn)
+    return tpr, fpr, (tp + tn) / len(dist)
+
+
+def verification_roc(thresholds, first, second, same, folds=10, pca=0):
+    from sklearn.decomposition import PCA
+    from sklearn.model_selection import KFold
+
+    tprs, fprs, accuracies = [], [], []
+    for train, test in KFold(folds).split(np.arange(len(same))):
+        one, two = first, second
+        if pca:
+            model = PCA(pca).fit(np.concatenate([first[train], second[train]]))
+            one, two = (
+                x / np.linalg.norm(x, axis=1, keepdims=True) for x in (model.transform(first), model.transform(second))
+            )
+        dist = np.sum((one - two) ** 2, axis=1)
+        best = np.argmax([verification_accuracy(t, dist[train], same[train])[2] for t in thresholds])
+        rows = [verification_accuracy(t, dist[test], same[test]) for t in thresholds]
+        tprs.append([row[0] for row in rows])
+        fprs.append([row[1] for row in rows])
+        accuracies.append(verification_accuracy(thresholds[best], dist[test], same[test])[2])
+    return np.mean(tprs, axis=0), np.mean(fprs, axis=0), np.array(accuracies)
+
+
+def verification_val(thresholds, first, second, same, target=1e-3, folds=10):
+    """The line between the last threshold below the target and the first that reaches it."""
+    from sklearn.model_selection import KFold
+
+    dist, vals, fars = np.sum((first - second) ** 2, axis=1), [], []
+    for train, test in KFold(folds).split(np.arange(len(same))):
+        far = [np.sum((dist[train] < t) & ~same[train]) / np.sum(~same[train]) for t in thresholds]
+        threshold = 0.0
+        if max(far) >= target:
+            k = next(k for k, value in enumerate(far) if value >= target)
+            if k:
+                threshold = thresholds[k - 1] + (target - far[k - 1]) / (far[k] - far[k - 1]) * (
+                    thresholds[k] - thresholds[k - 1]
+                )
+        vals.append(np.sum((dist[test] < threshold) & same[test]) / max(np.sum(same[test]), 1))
+        fars.append(np.sum((dist[test] < threshold) & ~same[test]) / max(np.sum(~same[test]), 1))
+    return np.mean(vals), np.std(vals), np.mean(fars)
+
+
+def verification_evaluate(embeddings, same):
+    first, second = embeddings[::2], embeddings[1::2]
+    return (
+        *verification_roc(np.arange(0, 4, 0.01), first, second, same),
+        *verification_val(np.arange(0, 4, 0.001), first, second, same),
+    )
+
+
+def tar_nearest(far, tar, wanted):
+    far, tar = far[::-1], tar[::-1]
+    return tar[min(zip(np.abs(far - wanted), range(len(far)), strict=True))[1]]
+
+
+def pool(features, template, media):
+    ids, rows = np.unique(template), []
+    for one in ids:
+        total = np.zeros(features.shape[1])
+        for medium in np.unique(media[template == one]):
+            total += features[(template == one) & (media == medium)].mean(axis=0)
+        rows.append(total / np.linalg.norm(total))
+    return ids, np.array(rows)
+
+
+def search(probes, gallery, probe_people, gallery_people):
+    best, rank = [], []
+    for probe, person in zip(probes, probe_people, strict=True):
+        scores = {
+            who: max(float(g @ probe) for g, w in zip(gallery, gallery_people, strict=True) if w == who)
+            for who in set(gallery_people)
+        }
+        best.append(max(scores.values()))
+        rank.append(sum(value > scores[person] for value in scores.values()) if person in scores else -1)
+    return np.array(best), np.array(rank)
