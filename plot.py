@@ -4,7 +4,11 @@ Every function draws on new axes or on `axes`, writes `path` (PNG, SVG, PDF) if 
 shown and no backend is chosen.
 """
 
+import json
+import os
+
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
@@ -174,3 +178,144 @@ def reject(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = 
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     return _done(figure, path)
+
+
+# ------------------------------------------------------------------------------------------------ names of the seed's
+
+EVALS_NAME = ["lfw", "cfp_fp", "agedb_30", "IJBB", "IJBC"]
+
+
+def hist_plot(
+    loss_lists, accuracy_lists, customs_dict, loss_names=None, save=None, axes=None, init_epoch=0, pre_item=None, fig_label=None,
+    eval_split=True, limit_loss_max=1e9,
+):  # fmt: skip
+    """Stages one behind another → (axes, last item: what `pre_item` of the next call joins on to).
+
+    `loss_lists` and `accuracy_lists` hold a list a stage, `customs_dict` a list of all epochs by name: evaluation sets, each with its own
+    panel (`eval_split`) or all in one, then learning rate and losses in the last. Losses above `limit_loss_max` are left out.
+    """
+    others = [name for name in customs_dict if name == "lr" or name.endswith("_loss")]
+    sets = [name for name in customs_dict if name not in others]
+    panels = [
+        ["loss"],
+        ["accuracy"],
+        *([[name] for name in sets] if eval_split else [sets] if sets else []),
+        *([others] if others else []),
+    ]
+    axes = _axes(len(panels), 5)[1] if axes is None else np.atleast_1d(axes)
+    lasts, pre_item = {}, pre_item or {}
+    for panel, names in zip(axes, panels, strict=True):
+        panel.set(title=", ".join(names), xlabel="epoch")
+        panel.grid(alpha=0.3)
+        for name in names:
+            stages = {"loss": loss_lists, "accuracy": accuracy_lists}.get(name) or [customs_dict.get(name, [])]
+            lasts[name] = _stages(panel, stages, name, init_epoch, pre_item.get(name), fig_label, limit_loss_max)
+        _stage_names(panel, loss_lists, loss_names, init_epoch)
+        if panel.has_data() and panel.get_legend_handles_labels()[0]:
+            panel.legend(fontsize="small")
+    _done(axes[0].figure, save)
+    return axes, lasts
+
+
+def _stages(panel, stages, name, begin, last, label, most):
+    """One line through all stages, joined on to `last` (epoch, value) → where it ends."""
+    values = np.array([np.nan if one is None else one for stage in stages for one in stage], float)
+    values[values > (most if name == "loss" else np.inf)] = np.nan
+    places = np.arange(begin + 1, begin + 1 + len(values))
+    if last:
+        places, values = np.append(last[0], places), np.append(last[1], values)
+    panel.plot(places, values, marker="o", markersize=3, label=" ".join(filter(None, (label, name))))
+    if len(values) and np.isfinite(values).any() and name not in ("loss", "lr") and not name.endswith("_loss"):
+        peak = int(np.nanargmax(values))
+        panel.annotate(
+            f"{values[peak]:.4f}",
+            (places[peak], values[peak]),
+            fontsize="x-small",
+            xytext=(0, 4),
+            textcoords="offset points",
+        )
+    return (int(places[-1]), float(values[-1])) if len(values) else last
+
+
+def _stage_names(panel, stages, names, begin):
+    for number, stage in enumerate(stages):
+        if number:
+            panel.axvline(begin + 0.5, color="grey", linestyle=":", linewidth=0.8)
+        if names and number < len(names):
+            panel.text(
+                begin + 0.5,
+                1.0,
+                f" {names[number]}",
+                fontsize="x-small",
+                transform=panel.get_xaxis_transform(),
+                va="top",
+            )
+        begin += len(stage)
+
+
+def hist_plot_split(
+    history, epochs=(100,), names=None, customs=None, save=None, axes=None, init_epoch=0, pre_item=None, fig_label=None, eval_split=True,
+    limit_loss_max=1e9, skip_epochs=0,
+):  # fmt: skip
+    """History (dict, `_hist.json` or several of them) of stages of `epochs` → (axes, last item), see `hist_plot`.
+
+    `customs`: names besides loss and accuracy; every evaluation set and lr unless given. `skip_epochs` leaves out the first ones.
+    """
+    values = _read_history(history)
+    customs = customs or [k for k in values if f"{k}_thresh" in values] + (["lr"] if "lr" in values else [])
+    missing = [name for name in customs if name not in values]
+    if missing:
+        raise ValueError(f"hist_plot_split: the history has no {missing[0]!r}. Received: {sorted(values)}")
+    values = {name: list(one)[skip_epochs:] for name, one in values.items()}
+    edges = np.clip(np.cumsum([0, *epochs]) - skip_epochs, 0, len(values["loss"]))
+    edges = np.append(edges, len(values["loss"])) if edges[-1] < len(values["loss"]) else edges
+    losses, accuracies = (
+        [values.get(key, [])[a:b] for a, b in zip(edges, edges[1:]) if b > a] for key in ("loss", "accuracy")
+    )
+    begin = init_epoch + skip_epochs
+    return hist_plot(losses, accuracies, {name: values[name] for name in customs}, names, save, axes, begin, pre_item, fig_label,
+                     eval_split, limit_loss_max)  # fmt: skip
+
+
+def _read_history(history):
+    if isinstance(history, dict):
+        return history
+    files = [history] if isinstance(history, str) else list(history)
+    loaded = []
+    for path in files:
+        with open(path, encoding="utf-8") as file:
+            loaded.append(json.load(file))
+    keys = dict.fromkeys(key for one in loaded for key in one)
+    return {key: [value for one in loaded for value in one.get(key, [None] * len(one["loss"]))] for key in keys}
+
+
+def choose_accuracy(aa, skip_name_len=0, sort_metric=False, metric_key="agedb_30", key_picks=None):
+    """History files → three dicts by name, printed as tables: the epoch best on `metric_key`, each set's own best, the best sum.
+
+    A fourth table shows the last epoch. `key_picks`: the sets, all in the history unless given; `sort_metric` sorts by `metric_key`.
+    """
+    histories = {os.path.splitext(os.path.basename(path))[0][skip_name_len:]: _read_history(path) for path in aa}
+    by_metric, each, by_sum, last = {}, {}, {}, {}
+    for name, values in histories.items():
+        sets = [key for key in key_picks or values if key in values and (key_picks or f"{key}_thresh" in values)]
+        if metric_key not in sets:
+            raise ValueError(f"{name}: no set {metric_key!r} in its history. Received: {sets}. Give metric_key=.")
+        table = np.array([values[key] for key in sets], float)
+        best = {
+            "metric": int(np.nanargmax(values[metric_key])),
+            "sum": int(np.nanargmax(table.sum(axis=0))),
+            "last": table.shape[1] - 1,
+        }
+        by_metric[name], by_sum[name], last[name] = (
+            {**dict(zip(sets, table[:, k].tolist())), "epoch": k + 1} for k in best.values()
+        )
+        each[name] = dict(zip(sets, table.max(axis=1).tolist()))
+    for title, found in (
+        (f"best {metric_key}", by_metric),
+        ("best of each", each),
+        ("best sum", by_sum),
+        ("last epoch", last),
+    ):
+        frame = pd.DataFrame(found).T
+        print(f"\n{title}:\n{frame.sort_values(metric_key, ascending=False) if sort_metric else frame}")
+    return by_metric, each, by_sum

@@ -7,6 +7,7 @@ import sys
 import time
 
 import train
+from runs import html as page
 from runs import plan, recipe, report
 
 EXAMPLE = """examples:
@@ -61,5 +62,5 @@ def run(trainer: train.Train, sch: list[dict]) -> None:
     rows += [("trained", e.evaluate()) for e in trainer.my_evals]
     if rows:
         print(report.accuracy_table(rows) + "\n")
-    files = [trainer.stem + trainer.suffix, *report.pictures(trainer, untrained)]
+    files = [trainer.stem + trainer.suffix, *report.pictures(trainer, untrained), page.write(trainer)]
     print(f"{time.time() - begin:.0f} s. Written:", *files, sep="\n  ")

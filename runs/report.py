@@ -10,12 +10,17 @@ import evals
 import plot
 
 
-def history_table(history: dict[str, list]) -> str:
+def history_frame(history: dict[str, list]) -> pd.DataFrame:
     """One row an epoch: loss, accuracy, rate, and both protocols of every evaluation set."""
     shown = [k for k in history if not k.endswith(("_thresh", "_auc")) and "_tar@" not in k and k != "regular_loss"]
     table = pd.DataFrame({k: pd.Series(history[k], dtype=float) for k in shown})
-    table.index = pd.RangeIndex(1, len(table) + 1, name="epoch")
-    return table.to_string(float_format=lambda v: f"{v:.4g}")
+    table.insert(0, "epoch", np.arange(1, len(table) + 1))
+    return table
+
+
+def history_table(history: dict[str, list]) -> str:
+    """`history_frame` as text."""
+    return history_frame(history).to_string(index=False, float_format=lambda v: f"{v:.4g}")
 
 
 def accuracy_table(rows: list[tuple[str, evals.Verification]]) -> str:
