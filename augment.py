@@ -11,6 +11,7 @@ import numpy as np
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 LEVELS = np.arange(256, dtype=np.uint8)
+GREY = np.tile([0.299, 0.587, 0.114], (3, 1))  # red, green, blue → grey, three times
 
 
 def flip(image, rng):
@@ -20,29 +21,19 @@ def flip(image, rng):
 
 @dataclasses.dataclass(frozen=True)
 class Light:
-    """Brightness ± `brightness` grey levels; contrast about each channel's mean, factor 1 ± `contrast`."""
+    """Brightness ± `brightness` grey levels; contrast about each channel's mean, factor 1 ± `contrast`; then saturation, distance from
+    the pixel's own grey (ITU-R BT.601), factor 1 ± `saturation`. All of it is one matrix a pixel.
+    """
 
     brightness: float = 0.0
     contrast: float = 0.0
+    saturation: float = 0.0
 
     def __call__(self, image, rng):
-        shift = rng.uniform(-self.brightness, self.brightness)
-        factor = 1 + rng.uniform(-self.contrast, self.contrast)
-        mean = np.array(cv2.mean(image)[:3])
-        return _per_channel(image, factor, mean * (1 - factor) + shift)
-
-
-@dataclasses.dataclass(frozen=True)
-class Saturation:
-    """Distance of each pixel from its own brightest channel, which is saturation in HSV, times 1 ± `amount`."""
-
-    amount: float = 0.2
-
-    def __call__(self, image, rng):
-        factor = 1 + rng.uniform(-self.amount, self.amount)
-        first, second, third = cv2.split(image)
-        value = cv2.max(cv2.max(first, second), third)
-        return _blend(cv2.merge([value] * 3), image, factor)
+        shift, contrast, saturation = rng.uniform(-1, 1, 3) * (self.brightness, self.contrast, self.saturation)
+        mixed = np.eye(3) * (1 + saturation) - GREY * saturation
+        offset = np.array(cv2.mean(image)[:3]) * -contrast + shift
+        return cv2.transform(image, np.column_stack([mixed * (1 + contrast), mixed @ offset]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,8 +254,7 @@ def from_status(random_status: int, random_crop=(100, 100), random_cutout_mask_a
         steps[-1].available_ops = FACE_OPERATIONS
     elif random_status >= 1:
         contrast = 0.1 * random_status if random_status >= 2 else 0.0
-        steps.append(Light(12.75 * random_status, contrast))
-        steps += [Saturation(contrast)] if contrast else []
+        steps.append(Light(12.75 * random_status, contrast, contrast))
         steps += [Crop(*random_crop[:2])] if random_status >= 3 and random_crop else []
     return steps + ([LowerMask(random_cutout_mask_area)] if random_cutout_mask_area > 0 else [])
 
