@@ -77,17 +77,20 @@ def roc(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = Non
     return _done(figure, path)
 
 
-def embeddings(vectors: np.ndarray, names: list[str], path: str | None = None, title: str = "embeddings") -> Figure:
-    """Embeddings (n, D) and the person of each (n,) → t-SNE of the cosines in two dimensions, a colour a person."""
+def embeddings(
+    vectors: np.ndarray, names: list[str], path: str | None = None, title: str = "embeddings", dimensions: int = 2
+) -> Figure:
+    """Embeddings (n, D) and the person of each (n,) → t-SNE of the cosines in two or three dimensions, a colour a person."""
     vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     near = float(np.clip(len(vectors) / 10, 2, 15))
-    points = TSNE(2, perplexity=near, init="pca", metric="cosine", random_state=0).fit_transform(vectors)
-    figure, (axes,) = _axes(1, 7, 6)
+    points = TSNE(dimensions, perplexity=near, init="pca", metric="cosine", random_state=0).fit_transform(vectors)
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.add_subplot(projection="3d" if dimensions == 3 else None)
     names = np.asarray(names)
     for number, person in enumerate(dict.fromkeys(names)):
         mine = points[names == person]
         axes.scatter(*mine.T, s=22, color=f"C{number % 10}", marker="os^Dv"[number // 10 % 5], label=person)
-    axes.set(title=title, xticks=[], yticks=[])
+    axes.set(title=title, xticks=[], yticks=[], **({"zticks": []} if dimensions == 3 else {}))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     return _done(figure, path)
 
@@ -106,6 +109,7 @@ def identification(results: dict[str, tuple], path: str | None = None) -> Figure
             )
     left.set(xscale="log", xlabel="false accept rate", ylabel="detection and identification rate", title="open set")
     right.set(xlabel="rank", ylabel="found at this rank or before", title="CMC")
+    right.xaxis.get_major_locator().set_params(integer=True)
     for axes in (left, right):
         axes.grid(alpha=0.3, which="both")
         axes.legend(loc="lower right", fontsize="small")
@@ -206,6 +210,7 @@ def hist_plot(
     lasts, pre_item = {}, pre_item or {}
     for panel, names in zip(axes, panels, strict=True):
         panel.set(title=", ".join(names), xlabel="epoch")
+        panel.margins(y=0.12)  # room for stage names and peaks
         panel.grid(alpha=0.3)
         for name in names:
             stages = {"loss": loss_lists, "accuracy": accuracy_lists}.get(name) or [customs_dict.get(name, [])]

@@ -23,16 +23,20 @@ EXTRAS = {
 
 setup(
     name="face-trainer",
-    version="0.3.0",
+    version="0.4.0",
     description="A Keras 3 trainer for face recognition: schedules of losses, evaluation, exact resume",
     license="MIT",
     python_requires=">=3.10",
-    packages=find_packages(include=["backbones", "criteria", "faces", "formats", "prepare", "recipes", "runs"]),
+    packages=find_packages(
+        include=["backbones", "criteria", "faces", "formats", "measures", "prepare", "recipes", "runs"]
+    ),
     py_modules=[
+        "IJB_evals",
         "augment",
         "data",
         "data_distiller",
         "data_drop_top_k",
+        "eval_folder",
         "evals",
         "losses",
         "models",
