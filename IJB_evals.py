@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 import plot
 from faces.align import LAYOUTS
-from faces.interface import interface
+from faces.interface import image_size, interface
 from formats.ijb import Ijb
 from formats.images import decode
 from measures.identification import search
@@ -176,7 +176,12 @@ def _of_bytes(model):
     if callable(model) and not isinstance(model, keras.Model):
         return model
     embed = interface(model)
-    return lambda images: embed((images.astype(np.float32) - 127.5) / 128)
+
+    def of_bytes(images):
+        images = np.stack([decode(image, image_size(embed)) for image in images])
+        return embed((images.astype(np.float32) - 127.5) / 128)
+
+    return of_bytes
 
 
 def _restored(path, count):

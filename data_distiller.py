@@ -54,7 +54,7 @@ class Rows:
 
 def Data_distiller(  # noqa: N802
     data_path, model_file=None, dest_file=None, save_npz=False, batch_size=256, use_fp16=False, limit=-1, recover=False,
-    shape=(112, 112),
+    shape=None,
 ) -> str:  # fmt: skip
     """Dataset and teacher (see `faces.interface`) → path of a TFRecord file of images, labels and embeddings, or of an npz.
 

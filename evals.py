@@ -21,6 +21,7 @@ import models
 from formats import evalbin, lists
 from measures import calibration
 from measures.calibration import calibrate
+from measures.quality import error_versus_reject
 from measures.roc import Roc
 from measures.verification import (
     FARS,
@@ -59,7 +60,7 @@ class Pairs:
 
 
 def read_pairs(path: str, pairs_file: str | None = None) -> Pairs:
-    """`.bin` file, or a folder with a pairs file in it, → Pairs.
+    """`.bin` file, a folder with a pairs file in it, or a pairs file, → Pairs.
 
     A pairs file (`pairs.txt` or `pairs.csv` in the folder unless given) has lines `first second 0|1` with paths below the
     folder, separated by blanks or commas, or LFW's own `person i j` / `person i other j`.
@@ -69,6 +70,8 @@ def read_pairs(path: str, pairs_file: str | None = None) -> Pairs:
         return _folder_pairs(path, pairs_file or _find_pairs_file(path))
     if not os.path.exists(path):
         raise FileNotFoundError(f"eval_paths: {path!r} does not exist. Expected a .bin, or a folder with pairs.txt.")
+    if path.endswith((".csv", ".txt")):
+        return _folder_pairs(os.path.dirname(path), path)
     images, same = evalbin.read_bin(path)
     name = os.path.splitext(os.path.basename(path))[0]
     return Pairs(name, images, same, _sha256(path))
@@ -86,7 +89,7 @@ def _find_pairs_file(folder):
 def _folder_pairs(folder, pairs_file):
     first, second, same = lists.read_pairs(pairs_file)
     images = [_read(os.path.join(folder, path)) for pair in zip(first, second, strict=True) for path in pair]
-    return Pairs(os.path.basename(os.path.normpath(folder)), images, np.array(same), _sha256(pairs_file))
+    return Pairs(os.path.basename(os.path.abspath(folder)), images, np.array(same), _sha256(pairs_file))
 
 
 def _read(path):
@@ -162,7 +165,7 @@ class Verification:
     auc: float
     eer: float
     tar: dict
-    flip: bool = True
+    flip: bool | str = True
     sha256: str = ""
     pca: int = 0
 
@@ -177,7 +180,8 @@ class Verification:
         """What the numbers rest on, for a report."""
         return {
             "set": self.name, "sha256": self.sha256, "pairs": self.pairs, "input": "RGB, (x - 127.5) / 128", "score": "cosine",
-            "mirrored": "embedding added" if self.flip else "no", "pca": self.pca or "no",
+            "mirrored": {"": "no", False: "no", "concat": "embedding set behind"}.get(self.flip, "embedding added"),
+             "pca": self.pca or "no",
             "10-fold": "each fold at the best threshold of the other nine, consecutive folds; ± standard deviation over folds",
             "max": "the best threshold on the pairs themselves",
         }  # fmt: skip
@@ -320,12 +324,19 @@ def parser() -> argparse.ArgumentParser:
         "-t", "--test_bin_files", nargs="+", required=True, help=".bin files, or folders with pairs.txt or pairs.csv"
     )
     main.add_argument("-F", "--no_flip", action="store_true", help="the image alone, without its mirror image")
+    main.add_argument(
+        "--flip", choices=("sum", "concat"), default="sum", help="what becomes of the mirror image's embedding"
+    )
+    main.add_argument("--centre", action="store_true", help="subtract the mean embedding of the set first")
     main.add_argument("-p", "--pca_acc", type=int, nargs="?", const=128, default=0, metavar="N",
                       help="accuracy after N principal components, learnt on the other folds, as well")  # fmt: skip
     main.add_argument("--folds", action="store_true", help="a table of the ten folds")
     main.add_argument("--bootstrap", type=int, default=0, metavar="DRAWS", help="95 %% intervals")
     main.add_argument("--compare", metavar="MODEL", help="another model on the same pairs: McNemar's test")
     main.add_argument("--calibrate", action="store_true", help="write MODEL_thresholds.json, from all sets together")
+    main.add_argument(
+        "--reject", metavar="PNG", help="error-versus-reject curve of the embedding's length as quality of an image"
+    )
     main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
     return main
 
@@ -358,11 +369,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _evaluated(a, pairs):
     """Prints and returns all that is asked for about one set."""
-    embeddings = embed_file(a.basic_model, pairs, a.batch_size, not a.no_flip)
-    scores, same = pair_scores(embeddings), pairs.same
-    result = verify(scores, same, pairs.name, not a.no_flip, pairs.sha256)
+    flip = "" if a.no_flip else a.flip
+    embeddings = embed_file(a.basic_model, pairs, a.batch_size, flip)
+    scores, same = scores_of(embeddings, centre=a.centre), pairs.same
+    result = verify(scores, same, pairs.name, flip, pairs.sha256)
     print(result)
-    found = {**dataclasses.asdict(result), "protocol": result.protocol(), "scores": scores, "same": same}
+    protocol = {**result.protocol(), "centred": "on the mean of this very set" if a.centre else "no"}
+    found = {**dataclasses.asdict(result), "protocol": protocol, "scores": scores, "same": same}
     val, val_std, far = calculate_val(np.arange(0, 4, 0.001), *(unit(embeddings[k::2]) for k in (0, 1)), same)
     found["VAL@FAR=0.001"] = {"val": val, "std": val_std, "far": far}
     print(f"  VAL@FAR=1e-3 {val:.4f} ± {val_std:.4f} at FAR {far:.5f}")
@@ -381,24 +394,39 @@ def _evaluated(a, pairs):
         auc_low, auc_high = bootstrap(scores, same, lambda s, y: Roc(s, y).auc, a.bootstrap)
         found["bootstrap 95%"] = {"max accuracy": [low, high], "AUC": [auc_low, auc_high]}
         print(f"  95 % intervals: max accuracy {low:.4f}–{high:.4f}, AUC {auc_low:.4f}–{auc_high:.4f}")
+    if a.reject:
+        found["reject"] = _reject(embeddings, scores, same, a.reject)
     if a.compare:
-        other = pair_scores(embed_file(a.compare, pairs, a.batch_size, not a.no_flip))
+        other = scores_of(embed_file(a.compare, pairs, a.batch_size, flip), centre=a.centre)
         mine, theirs, p = mcnemar(fold_correct(scores, same), fold_correct(other, same))
         found["compared"] = {"model": a.compare, "right here only": mine, "right there only": theirs, "p": p}
         print(f"  against {a.compare}: {mine} pairs right here only, {theirs} there only, p = {p:.3g}")
     return found
 
 
-def embed_file(model: str, pairs: Pairs, batch_size: int = 128, flip: bool = True) -> np.ndarray:
-    """Model file and pairs → embeddings (2n, D), the mirror image's added with `flip`."""
-    from faces.interface import interface  # stands on this floor and needs models, as we do
+def _reject(embeddings, scores, same, path):
+    import plot  # on this floor too; matplotlib only where a picture is asked for
+
+    norms = np.linalg.norm(embeddings, axis=1)
+    rejected, missed = error_versus_reject(scores, same, np.minimum(norms[::2], norms[1::2]), 1e-2)
+    plot.reject({"length of the embedding": (rejected, missed)}, path)
+    fifth = int(np.argmax(rejected >= 0.2))
+    less = f"{missed[fifth]:.4f} without the fifth of the pairs with the shortest embeddings"
+    print(f"  false non-matches at FMR 1e-2: {missed[0]:.4f}, {less}")
+    return {"rejected": rejected.tolist(), "false non-match rate": missed.tolist()}
+
+
+def embed_file(model: str, pairs: Pairs, batch_size: int = 128, flip: str = "sum") -> np.ndarray:
+    """Model file and pairs → embeddings (2n, D); the mirror image's is added ("sum"), set behind ("concat": (2n, 2D)), or left out ("")."""
+    from faces.interface import image_size, interface  # stands on this floor and needs models, as we do
 
     embed = interface(model)
     found = []
     for begin in range(0, len(pairs.images), batch_size):
-        images = np.stack([data.decode(image, (112, 112)) for image in pairs.images[begin : begin + batch_size]])
+        images = np.stack([data.decode(image, image_size(embed)) for image in pairs.images[begin : begin + batch_size]])
         batch = (images.astype(np.float32) - 127.5) / 128
-        found.append(embed(batch) + embed(batch[:, :, ::-1]) if flip else embed(batch))
+        both = [embed(batch), embed(batch[:, :, ::-1])] if flip else [embed(batch)]
+        found.append(np.concatenate(both, axis=1) if flip == "concat" else sum(both))
     return np.concatenate(found)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
-from faces.interface import Interface
+from faces.interface import Interface, image_size
 from formats.images import decode
 from formats.sources import Source
 
@@ -14,9 +14,13 @@ log = logging.getLogger("face")
 
 
 def embed_source(
-    embed: Interface, source: Source, indices: np.ndarray, shape=(112, 112), batch_size: int = 256
+    embed: Interface, source: Source, indices: np.ndarray, shape=None, batch_size: int = 256
 ) -> Iterator[np.ndarray]:
-    """Samples `indices` of `source` → embeddings (n, D) batch by batch, NaN for an image that cannot be read, which is named."""
+    """Samples `indices` of `source` → embeddings (n, D) batch by batch, NaN for an image that cannot be read, which is named.
+
+    `shape`: height and width of the images, what the model takes unless given.
+    """
+    shape = shape or image_size(embed)
     pieces = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
     for piece in tqdm(pieces, desc="embeddings", unit="batch", disable=None):
         images, readable = _read(source, piece, shape)

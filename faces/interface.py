@@ -16,6 +16,7 @@ def interface(model: str | keras.Model | Callable) -> Interface:
     """Keras model or file (.keras, .h5, SavedModel folder), ONNX, torch-jit (.pt, .pth), LiteRT (.tflite), or a callable as it is.
 
     Images are (x − 127.5) / 128. A full model gives the embedding under its head. ImportError names the extra that a file needs.
+    `image_size` tells the height and width that the result takes.
     """
     if isinstance(model, str):
         return _open(model)
@@ -24,6 +25,18 @@ def interface(model: str | keras.Model | Callable) -> Interface:
     if callable(model):
         return model
     raise ValueError(f"expected a model, a model file or a callable. Received: {model!r}")
+
+
+def image_size(embed: Interface, default: tuple[int, int] = (112, 112)) -> tuple[int, int]:
+    """Height and width of the images that an interface takes, `default` where its model does not say."""
+    return getattr(embed, "image_size", default)
+
+
+def _sized(embed, shape):
+    """Notes the size of the images in an interface."""
+    if all(isinstance(side, (int, np.integer)) and side > 0 for side in shape):
+        embed.image_size = tuple(map(int, shape))
+    return embed
 
 
 def _open(path):
@@ -48,7 +61,10 @@ def _keras(model):
     names = [layer.name for layer in model.layers[-5:]]
     if isinstance(model, models.FaceModel) or "embedding" in names:
         model, _ = models.split(model)
-    return lambda images: np.asarray(model.predict_on_batch(np.asarray(images, np.float32)), np.float32)
+    return _sized(
+        lambda images: np.asarray(model.predict_on_batch(np.asarray(images, np.float32)), np.float32),
+        model.input_shape[1:3],
+    )
 
 
 def _saved_model(path):
@@ -72,7 +88,7 @@ def _onnx(path):
         images = images.transpose(0, 3, 1, 2) if channels_first else images
         return session.run(None, {wanted.name: np.ascontiguousarray(images)})[0]
 
-    return embed
+    return _sized(embed, wanted.shape[2:4] if channels_first else wanted.shape[1:3])
 
 
 def _torch(path):
@@ -100,7 +116,8 @@ def _litert(path):
         interpreter.invoke()
         return interpreter.get_tensor(given["index"])[: len(images)].copy()
 
-    return lambda images: np.concatenate([piece(images[i : i + size]) for i in range(0, len(images), size)])
+    whole = lambda images: np.concatenate([piece(images[i : i + size]) for i in range(0, len(images), size)])  # noqa: E731
+    return _sized(whole, wanted["shape"][1:3])
 
 
 OPENERS = {

@@ -3,7 +3,7 @@
 import numpy as np
 
 from faces.embed import embed_source
-from faces.interface import Interface
+from faces.interface import Interface, image_size
 from formats import evalbin, sources
 from formats.images import decode
 from prepare.report import Report
@@ -12,7 +12,7 @@ BLOCK = 2048
 
 
 def check_people(
-    source: sources.Source, embed: Interface, report: Report, eval_bins: list[str] = (), threshold: float | None = None, shape=(112, 112)
+    source: sources.Source, embed: Interface, report: Report, eval_bins: list[str] = (), threshold: float | None = None
 ) -> None:  # fmt: skip
     """Rows for names whose mean embeddings are as near as one person's, for images unlike the others of their name, and for
     images of `eval_bins` near a trained person.
@@ -20,7 +20,7 @@ def check_people(
     `threshold`: cosine from which two means, or an image and a mean, are one person; else both are read off the set: nine in ten
     people with four images or more have halves that are nearer, nine in ten images the mean of their name's others.
     """
-    embeddings = _unit(np.concatenate(list(embed_source(embed, source, np.arange(len(source)), shape))))
+    embeddings = _unit(np.concatenate(list(embed_source(embed, source, np.arange(len(source))))))
     embeddings, labels = np.nan_to_num(embeddings), source.labels
     counts, sums = np.bincount(labels), _sums(embeddings, labels, len(source.class_names))
     means = _unit(sums)
@@ -34,7 +34,7 @@ def check_people(
     _two_names(source, means, threshold, report)
     _two_people(source, own, strange, counts, report)
     for bin_file in eval_bins:
-        _evaluated(source, means, bin_file, embed, near, report, shape)
+        _evaluated(source, means, bin_file, embed, near, report)
 
 
 def _unit(x):
@@ -84,10 +84,10 @@ def _two_people(source, own, strange, counts, report):
                     person=source.class_names[source.labels[i]])  # fmt: skip
 
 
-def _evaluated(source, means, bin_file, embed, threshold, report, shape):
+def _evaluated(source, means, bin_file, embed, threshold, report):
     images, _ = evalbin.read_bin(bin_file)
     for begin in range(0, len(images), 256):
-        batch = np.stack([decode(image, shape) for image in images[begin : begin + 256]])
+        batch = np.stack([decode(image, image_size(embed)) for image in images[begin : begin + 256]])
         cosine = _unit(np.asarray(embed((batch.astype(np.float32) - 127.5) / 128))) @ means.T
         for k in np.flatnonzero(cosine.max(axis=1) > threshold):
             person = source.class_names[cosine[k].argmax()]

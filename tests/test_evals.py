@@ -69,6 +69,7 @@ def test_folder_with_pairs_file(tmp_path, people):
     (tmp_path / "pairs.txt").write_text("1 2\nann 1 2\nann 1 bob 2\nann/ann_0001.jpg bob/bob_0001.jpg 0\n")
     pairs = evals.read_pairs(str(tmp_path))
     assert pairs.same.tolist() == [True, False, False] and len(pairs.images) == 6
+    assert evals.read_pairs(str(tmp_path / "pairs.txt")).same.tolist() == [True, False, False]
     (tmp_path / "pairs.txt").write_text("ann bob\nann bob x\n")
     with pytest.raises(ValueError, match=r"pair 1: expected 'first second 0\|1'.*Received: ann bob x"):
         evals.read_pairs(str(tmp_path))

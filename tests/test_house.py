@@ -17,6 +17,7 @@ SAME_FLOOR = {
     ("evals", "models"),
     ("faces", "models"),
     ("evals", "faces"),
+    ("evals", "plot"),
     ("runs.command", "runs"),
     ("runs.html", "runs.report"),
     ("runs.command", "runs.plan"),

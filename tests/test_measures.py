@@ -454,6 +454,9 @@ def test_evals_command(workdir, bin_file, capsys, monkeypatch):
     ):
         assert text in printed
     (report,) = json.load(open("r.json"))
+    for way in (["-F"], ["--flip", "concat"], ["--centre"]):
+        assert evals.main(["-m", "m.keras", "-t", bin_file, "--json", "w.json", *way]) == 0
+        assert json.load(open("w.json"))[0]["auc"] != report["auc"]
     assert (
         report["protocol"]["sha256"] and report["compared"]["right here only"] == 0 and "10-fold" in report["protocol"]
     )
