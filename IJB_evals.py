@@ -14,7 +14,6 @@ import argparse
 import glob
 import logging
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -30,6 +29,7 @@ from formats.images import decode
 from measures.identification import search
 from measures.roc import Roc
 from measures.templates import image_features, pair_similarities, pool
+from runs import cli
 
 log = logging.getLogger("face")
 
@@ -286,17 +286,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 when the table is printed, 2 for a wrong call."""
-    used = parser()
-    a = used.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        table = _plot_only(a.plot_only) if a.plot_only is not None else _run(a)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        used.error(str(error))
+    return cli.call(parser(), _print_table, argv)
+
+
+def _print_table(a):
+    table = _plot_only(a.plot_only) if a.plot_only is not None else _run(a)
     print(
         table.to_string(float_format=lambda value: f"{value:.6f}", na_rep="–")
     )  # –: more pairs are needed for that rate
-    return 0
 
 
 def _plot_only(patterns):

@@ -7,13 +7,13 @@ train.Train("faces_casia_distill_fp16.tfrecord", …)
 import argparse
 import logging
 import os
-import sys
 
 import numpy as np
 
 from faces.embed import embed_source
 from faces.interface import interface
 from formats import sources
+from runs import cli
 
 log = logging.getLogger("face")
 
@@ -107,13 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--use_fp16", action="store_true", help="embeddings as float16")
     parser.add_argument("--save_npz", action="store_true", help="npz with the images' names, no TFRecord")
     parser.add_argument("-R", "--recover", action="store_true", help="go on with a run that was broken off")
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        print(Data_distiller(**vars(arguments)))
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        parser.error(str(error))
-    return 0
+    return cli.call(parser, lambda a: print(Data_distiller(**vars(a))), argv)
 
 
 if __name__ == "__main__":

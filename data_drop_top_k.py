@@ -8,7 +8,6 @@ python data_drop_top_k.py -M checkpoints/run.keras -D /datasets/faces_casia
 import argparse
 import logging
 import os
-import sys
 
 import keras
 import numpy as np
@@ -18,6 +17,7 @@ import models
 from faces.embed import embed_source
 from faces.interface import interface
 from formats import sources
+from runs import cli
 
 log = logging.getLogger("face")
 
@@ -90,13 +90,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-d", "--dest_file", help="npz to write; default: name of the data + _topk_75.npz")
     parser.add_argument("-t", "--deg_thresh", type=float, default=75, help="largest angle to the main sub-center")
     parser.add_argument("-L", "--limit", type=int, default=0, help="first so many people only")
-    a = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        print(data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit))
-    except (ValueError, FileNotFoundError) as error:
-        parser.error(str(error))
-    return 0
+    return cli.call(
+        parser, lambda a: print(data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit)), argv
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import json
 import logging
 import os
-import sys
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ from formats.images import decode, encode, sheet
 from measures.identification import Search, search
 from measures.quality import angular_fisher_score
 from measures.verification import unit
+from runs import cli
 
 log = logging.getLogger("face")
 
@@ -304,14 +304,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 when the numbers are printed, 2 for a wrong call."""
-    used = parser()
-    a = used.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        _run(a)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        used.error(str(error))
-    return 0
+    return cli.call(parser(), _run, argv)
 
 
 def _run(a):

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 
 import keras
 import numpy as np
@@ -39,6 +38,7 @@ from measures.verification import (
     pair_scores,
     unit,
 )
+from runs import cli
 
 log = logging.getLogger("face")
 
@@ -181,7 +181,7 @@ class Verification:
         return {
             "set": self.name, "sha256": self.sha256, "pairs": self.pairs, "input": "RGB, (x - 127.5) / 128", "score": "cosine",
             "mirrored": {"": "no", False: "no", "concat": "embedding set behind"}.get(self.flip, "embedding added"),
-             "pca": self.pca or "no",
+            "pca": self.pca or "no",
             "10-fold": "each fold at the best threshold of the other nine, consecutive folds; ± standard deviation over folds",
             "max": "the best threshold on the pairs themselves",
         }  # fmt: skip
@@ -343,20 +343,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 when the results are printed, 2 for a wrong call."""
-    used = parser()
-    a = used.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        results = [_evaluated(a, pairs) for pairs in map(read_pairs, a.test_bin_files)]
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        used.error(str(error))
+    return cli.call(parser(), _run, argv)
+
+
+def _run(a):
+    results = [_evaluated(a, pairs) for pairs in map(read_pairs, a.test_bin_files)]
     if a.calibrate:
         scores, same = (np.concatenate([one[key] for one in results]) for key in ("scores", "same"))
-        print(
-            calibration.write(
-                a.basic_model, calibrate(scores, same, model=a.basic_model, sets=[one["protocol"] for one in results])
-            )
-        )
+        about = {"model": a.basic_model, "sets": [one["protocol"] for one in results]}
+        print(calibration.write(a.basic_model, calibrate(scores, same, **about)))
     if a.json:
         with open(a.json, "w", encoding="utf-8") as file:
             json.dump(
@@ -364,7 +359,6 @@ def main(argv: list[str] | None = None) -> int:
                 file,
                 indent=1,
             )
-    return 0
 
 
 def _evaluated(a, pairs):

@@ -20,6 +20,7 @@ NAME_skipped.csv.
 import argparse
 import logging
 import os
+import shutil
 import sys
 
 from faces.align import LAYOUTS
@@ -27,6 +28,7 @@ from formats import evalbin, lists, sources
 from formats.images import decode, encode
 from prepare import align, check, convert, info, pairs, split
 from prepare.report import Report
+from runs import cli
 
 log = logging.getLogger("face")
 
@@ -49,14 +51,10 @@ def mxnet_bin_to_readable(path: str) -> str:
     images, same = evalbin.read_bin(path)
     backup = path + ".bak"
     if not os.path.exists(backup):
-        os.link(path, backup)  # the new file takes the name from the old one, which stays
-    evalbin.write_bin(path, [image if isinstance(image, bytes) else _encoded(image) for image in images], same)
+        shutil.copy2(path, backup)
+    evalbin.write_bin(path, [image if isinstance(image, bytes) else encode(image, ".png") for image in images], same)
     log.info("%s: %d pairs; the file as it was is %s", path, len(same), backup)
     return path
-
-
-def _encoded(image):
-    return encode(image if image.ndim == 3 else decode(image.tobytes()), quality=100)
 
 
 def resize_dataset(data_path: str, dest: str, size: tuple[int, int] = (112, 112), workers: int = 0) -> str:
@@ -253,23 +251,17 @@ def run_seeds(a) -> None:
         mxnet_bin_to_readable(os.path.join(a.dataset_dir, name))
 
 
+def run_command(a) -> None:
+    report = a.run(a)
+    if a.json:
+        report.write(a.json)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 when the work is done, 2 for a wrong call."""
     argv = sys.argv[1:] if argv is None else argv
     of_seed = bool(argv) and argv[0].startswith("-") and argv[0] not in ("-h", "--help")
-    used = seeds_parser() if of_seed else parser()
-    arguments = used.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        if of_seed:
-            run_seeds(arguments)
-            return 0
-        report = arguments.run(arguments)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        used.error(str(error))
-    if arguments.json:
-        report.write(arguments.json)
-    return 0
+    return cli.call(seeds_parser(), run_seeds, argv) if of_seed else cli.call(parser(), run_command, argv)
 
 
 if __name__ == "__main__":

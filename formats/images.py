@@ -61,11 +61,9 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def encode(image: np.ndarray, quality: int = 95) -> bytes:
-    """RGB uint8 → JPEG."""
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[
-        1
-    ].tobytes()
+def encode(image: np.ndarray, kind: str = ".jpg", quality: int = 95) -> bytes:
+    """RGB uint8 → JPEG, or PNG, which loses nothing."""
+    return cv2.imencode(kind, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def extension(data: bytes) -> str:

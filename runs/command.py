@@ -1,14 +1,12 @@
 """`python train.py [RECIPE.py]`: run a recipe, or show what it would do."""
 
 import argparse
-import logging
 import os
-import sys
 import time
 
 import train
+from runs import cli, plan, recipe, report
 from runs import html as page
-from runs import plan, recipe, report
 
 EXAMPLE = """examples:
   python train.py                                      the main job, on faces that it draws
@@ -36,20 +34,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="print stages, steps, learning rate and memory, and stop"
     )
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        keywords, sch = recipe.load(arguments.recipe, recipe.read_settings(arguments.settings))
-        train.read_plan(sch)
-        trainer = train.Train(**keywords)
-        trainer.plan(sch)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        parser.error(str(error))
-    if arguments.dry_run:
-        print(plan.describe(trainer, sch))
-        return 0
-    run(trainer, sch)
-    return 0
+    return cli.call(parser, _begin, argv)
+
+
+def _begin(arguments):
+    keywords, sch = recipe.load(arguments.recipe, recipe.read_settings(arguments.settings))
+    train.read_plan(sch)
+    trainer = train.Train(**keywords)
+    trainer.plan(sch)
+    return lambda: print(plan.describe(trainer, sch)) if arguments.dry_run else run(trainer, sch)
 
 
 def run(trainer: train.Train, sch: list[dict]) -> None:

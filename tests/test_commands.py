@@ -39,10 +39,6 @@ def test_a_recipe_ends_with_tables_and_pictures(small_recipe, capsys):
     assert "untrained" in printed and "10-fold" in printed and "small_embeddings.png" in printed
     for name in ("small.keras", "small_history.png", "small_roc.png", "small_embeddings.png", "small_report.html"):
         assert os.path.getsize(os.path.join("checkpoints", name)) > 5000
-
-
-def test_report_is_one_file(small_recipe):
-    command.main([small_recipe])
     page = open(os.path.join("checkpoints", "small_report.html"), encoding="utf-8").read()
     assert page.count("<img ") == 1 + 3 + 4 and "src='data:image/" in page
     assert "http" not in page and "One person, least alike" in page and "10-fold accuracy" in page

@@ -218,7 +218,7 @@ def ijb_set(root, people=6, images=6, subset="IJBB", seed=0):
             number += 1
             canvas = np.zeros((160, 150, 3), np.uint8)
             canvas[20:132, 15:127] = decode(face)
-            open(os.path.join(root, subset, "loose_crop", f"{number}.jpg"), "wb").write(encode(canvas, 100))
+            open(os.path.join(root, subset, "loose_crop", f"{number}.jpg"), "wb").write(encode(canvas, quality=100))
             template = 100 + 10 * person + i // 2
             templates_of[person] = sorted({*templates_of[person], template})
             tid.append(f"{number}.jpg {template} {number // 2}")

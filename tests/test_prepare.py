@@ -497,7 +497,9 @@ def test_check_finds_what_was_planted(workdir, people, bin_file):
             open(f"faces/p{k}/{i}.jpg", "wb").write(image)
     open("faces/p0/0.jpg", "wb").write(people[0][0][:900])  # cut off
     open("faces/p0/again.jpg", "wb").write(people[0][1])  # the same file
-    open("faces/p2/near.jpg", "wb").write(images.encode(images.decode(people[1][2]), 60))  # another's, encoded again
+    open("faces/p2/near.jpg", "wb").write(
+        images.encode(images.decode(people[1][2]), quality=60)
+    )  # another's, encoded again
     open("faces/p3/small.jpg", "wb").write(images.encode(cv2.resize(images.decode(people[3][0]), (90, 90))))
     open("faces/p4/blank.jpg", "wb").write(images.encode(np.full((112, 112, 3), 128, np.uint8)))
     open("faces/p5/evaluated.jpg", "wb").write(evalbin.read_bin(bin_file)[0][3])
