@@ -5,15 +5,19 @@ A basic model is a plain functional Keras model whose last layer is named "embed
 
 import logging
 import os
+import re
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 import backbones
 import losses  # noqa: F401  registers the losses, so that saved models are found
 import optimizers
-from backbones import fused_norm
+from backbones import fused_norm, resnet
 from criteria.heads import Head, NormDense, NormDenseVPL, PartialNormDense, SoftmaxHead  # noqa: F401  as models.NormDense
+from foreign import mxnet, torch_state
+from formats import mxnetfile, torchfile
 
 log = logging.getLogger("face")
 
@@ -323,10 +327,74 @@ class FaceModel(keras.Model):
 
 
 def load(path: str, custom_objects: dict | None = None, compile: bool = True) -> keras.Model:
-    """`.keras` or `.h5` → model; every registered loss, head and model of ours is known here."""
+    """`.keras` or `.h5` → model; every registered loss, head and model of ours is known here, and `.h5` files of Keras 2 are read."""
     if not os.path.exists(path):
         raise FileNotFoundError(f"model file {path!r} does not exist. Expected a .keras or .h5 file.")
-    return keras.models.load_model(path, custom_objects=custom_objects, compile=compile)
+    known = {**(KERAS_2 if path.endswith(".h5") else {}), **(custom_objects or {})}
+    return keras.models.load_model(path, custom_objects=known, compile=compile)
+
+
+def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3)) -> keras.Model:
+    """File of another program → basic model of images (x − 127.5) / 128.
+
+    arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large), MXNet's `model-symbol.json` or `model-0000.params` (both in one
+    folder), Keras_insightface's `.h5`. Neither torch nor mxnet is needed. ValueError says what is not known.
+    """
+    if path.endswith((".pt", ".pth")):
+        state = torchfile.read_state(path)
+        model = buildin_models(**torch_state.describe(state, resnet.DEPTHS, path), input_shape=input_shape)
+        for name, arrays in torch_state.weights(state, model).items():
+            model.get_layer(name).set_weights(arrays)
+        stem = next(layer for layer in model.layers if layer.weights)
+        stem.set_weights([stem.get_weights()[0] * np.float32(128 / 127.5)])  # torch's input is (x − 127.5) / 127.5
+        return model
+    if path.endswith((".json", ".params")):
+        symbol, params = _mxnet_pair(path)
+        return mxnet.build(symbol, mxnetfile.read_params(params), input_shape)
+    if path.endswith((".h5", ".keras")):
+        return split(load(path, compile=False))[0]
+    raise ValueError(f"{path}: expected .pt, .pth, -symbol.json, .params, .h5 or .keras.")
+
+
+def _mxnet_pair(path):
+    """`prefix-symbol.json` or `prefix-0000.params` → both."""
+    prefix = re.sub(r"-(symbol\.json|\d+\.params)$", "", path)
+    symbol, params = f"{prefix}-symbol.json", path if path.endswith(".params") else f"{prefix}-0000.params"
+    for one in (symbol, params):
+        if not os.path.exists(one):
+            raise FileNotFoundError(
+                f"{one} does not exist: an MXNet model is prefix-symbol.json and prefix-0000.params."
+            )
+    return symbol, params
+
+
+def _without(kind, *names):
+    """What Keras 2 wrote for a layer → the layer; arguments that Keras 3 does not have any more are left out."""
+
+    def from_config(config):
+        return kind.from_config({key: value for key, value in config.items() if key not in names})
+
+    return type(kind.__name__, (), {"from_config": staticmethod(from_config)})
+
+
+def _norm_dense(config):
+    config = {
+        key: value for key, value in config.items() if key in ("units", "name", "kernel_regularizer", "loss_top_k")
+    }
+    return NormDense.from_config(config)
+
+
+KERAS_2 = {
+    "SeparableConv2D": _without(
+        layers.SeparableConv2D, "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"
+    ),
+    "DepthwiseConv2D": _without(
+        layers.DepthwiseConv2D, "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"
+    ),
+    **dict.fromkeys(
+        ("keras_insightface>NormDense", "NormDense"), type("NormDense", (), {"from_config": staticmethod(_norm_dense)})
+    ),
+}
 
 
 def save(model: keras.Model, path: str) -> None:

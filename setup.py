@@ -28,7 +28,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(
-        include=["backbones", "criteria", "faces", "formats", "measures", "prepare", "recipes", "runs"]
+        include=["backbones", "criteria", "faces", "foreign", "formats", "measures", "prepare", "recipes", "runs"]
     ),
     py_modules=[
         "IJB_evals",

@@ -54,3 +54,45 @@ def build(
             y = bottleneck(x, channels, stride if unit == 1 else 1, expand, use_se, f"stack{stack}_block{unit}")
             x = layers.Add(name=f"stack{stack}_block{unit}_add")([x, y]) if unit > 1 else y
     return keras.Model(inputs, x, name=name)
+
+
+def conv_block(x, filters, kernel, stride, name, groups=1, active=True):
+    """Convolution that pads as torch does, batch norm, PReLU."""
+    if kernel > 1 and stride > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    padding = "valid" if stride > 1 else "same"
+    if groups == x.shape[-1] == filters:
+        x = layers.DepthwiseConv2D(kernel, stride, padding, use_bias=False, name=f"{name}_dw")(x)
+    else:
+        x = layers.Conv2D(filters, kernel, stride, padding, groups=groups, use_bias=False, name=f"{name}_conv")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
+    return prelu(x, name) if active else x
+
+
+def depthwise_unit(x, filters, stride, wide, name):
+    """1×1 widen to `wide`, 3×3 depthwise, 1×1 narrow; a shortcut where the stride is 1."""
+    y = conv_block(x, wide, 1, 1, f"{name}_1")
+    y = conv_block(y, wide, 3, stride, f"{name}_2", groups=wide)
+    y = conv_block(y, filters, 1, 1, f"{name}_3", active=False)
+    return y if stride > 1 else layers.Add(name=f"{name}_add")([x, y])
+
+
+@register("mbf")
+@register("mbf_large", blocks=(2, 8, 12, 4), scale=4)
+def build_mbf(name, input_shape, blocks=(1, 4, 6, 2), scale=2):
+    """arcface_torch's wider MobileFaceNet: image (H, W, C) → feature map (H/16, W/16, 512). Weights of either fit (tail "GDC").
+
+    Its second convolution has 64 groups whatever its width; where `blocks` begins with 2, units stand in its place.
+    """
+    narrow, middle = 64 * scale, 128 * scale
+    inputs = layers.Input(input_shape)
+    x = conv_block(inputs, narrow, 3, 2, "stem_1")
+    if blocks[0] == 1:
+        x = conv_block(x, narrow, 3, 1, "stem_2", groups=64)
+    table = [(blocks[0] if blocks[0] > 1 else 0, narrow, 0, 128), (blocks[1], narrow, 128, 128), (blocks[2], middle, 256, 256),
+             (blocks[3], middle, 512, 256)]  # fmt: skip
+    for stack, (units, filters, first, wide) in enumerate(table):
+        x = depthwise_unit(x, filters, 2, first, f"stack{stack}_down") if first else x
+        for unit in range(1, units + 1):
+            x = depthwise_unit(x, filters, 1, wide, f"stack{stack}_unit{unit}")
+    return keras.Model(inputs, conv_block(x, 512, 1, 1, "last"), name=name)

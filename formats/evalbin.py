@@ -7,9 +7,10 @@ mxnet's NDArray, and nothing else.
 import io
 import os
 import pickle
-import struct
 
 import numpy as np
+
+from formats.mxnetfile import ndarray
 
 
 def _bytes(value=b"", encoding="latin1"):
@@ -36,7 +37,6 @@ ALLOWED |= {
         ("numeric", np.ones(1).__reduce_ex__(5)[0]),  # _frombuffer
     )
 }
-NDARRAY_TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")
 
 
 class NDArray:
@@ -49,28 +49,7 @@ class NDArray:
         handle = state.get("handle", state.get(b"handle")) if isinstance(state, dict) else None
         if not isinstance(handle, (bytes, bytearray)):
             raise pickle.UnpicklingError("an NDArray without its bytes")
-        self.array = ndarray(bytes(handle))
-
-
-def ndarray(data: bytes) -> np.ndarray:
-    """Bytes of one dense mxnet array → numpy array.
-
-    uint32 0xF993FAC9 (0xF993FAC8 in mxnet 0.x, without storage type), int32 storage type, uint32 dimensions, int64 each, int32
-    device type and number, int32 element type, elements.
-    """
-    (magic,) = struct.unpack_from("<I", data)
-    at = {0xF993FAC9: 8, 0xF993FACA: 8, 0xF993FAC8: 4}.get(magic)
-    if at is None or at == 8 and struct.unpack_from("<i", data, 4)[0] not in (-1, 0):
-        raise ValueError(f"an NDArray of another kind: it begins with {data[:8].hex()}")
-    (ndim,) = struct.unpack_from("<I", data, at)
-    if ndim > 8:
-        raise ValueError(f"an NDArray of {ndim} dimensions")
-    *shape, _, _, kind = struct.unpack_from(f"<{ndim}qiii", data, at + 4)
-    if not 0 <= kind < len(NDARRAY_TYPES) or min(shape, default=0) < 0:
-        raise ValueError(f"an NDArray of shape {shape} and type {kind}")
-    return np.frombuffer(data, NDARRAY_TYPES[kind], int(np.prod(shape, dtype=object)), at + 16 + 8 * ndim).reshape(
-        shape
-    )
+        self.array, _ = ndarray(bytes(handle))
 
 
 ALLOWED |= {(module, "NDArray"): NDArray for module in ("mxnet.ndarray.ndarray", "mxnet.ndarray")}

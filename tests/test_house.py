@@ -8,7 +8,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FLOORS = {
     "formats": 0, "augment": 0, "criteria": 0,
-    "measures": 1, "backbones": 1, "losses": 1, "optimizers": 1, "data": 1,
+    "measures": 1, "foreign": 1, "backbones": 1, "losses": 1, "optimizers": 1, "data": 1,
     "models": 2, "evals": 2, "myCallbacks": 2, "plot": 2, "faces": 2, "runs.checkpoint": 2, "runs.memory": 2, "runs.stages": 2,
     "train": 3, "prepare": 3, "prepare_data": 4, "IJB_evals": 4, "eval_folder": 4, "data_distiller": 4, "data_drop_top_k": 4,
     "runs.command": 4, "runs.recipe": 4, "runs.plan": 4, "runs.report": 4, "runs.html": 4, "runs.cli": 0,

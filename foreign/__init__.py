@@ -1,0 +1,1 @@
+"""Weights of other frameworks → Keras: what their files mean, by the names their programs give."""

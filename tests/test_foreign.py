@@ -1,0 +1,217 @@
+import io
+import json
+import pickle
+import struct
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+import models
+from foreign import mxnet
+from formats import mxnetfile, torchfile
+
+FILES = {
+    "mxnet_y1_128-symbol.json": "mxnet_y1_128", "mxnet_y1_128-0000.params": "mxnet_y1_128",
+    "arcface_torch_mbf_128.pt": "arcface_torch_mbf_128", "arcface_torch_r18_64.pt": "arcface_torch_r18_64",
+    "kif_mobilefacenet_GDC128.h5": "kif_mobilefacenet_GDC128", "kif_mobilefacenet_GDC128_full.h5": "kif_mobilefacenet_GDC128_full",
+}  # fmt: skip
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", FILES)
+def test_embeddings_are_those_of_the_program_that_wrote_the_file(real, name):
+    expected = FILES[name]
+    with np.load(f"{real}/weights/{expected}.npz") as file:
+        images, wanted = file["images"], file["embedding"]
+    found = models.import_weights(f"{real}/weights/{name}").predict(
+        (images.astype(np.float32) - 127.5) / 128, verbose=0
+    )
+    assert np.abs(unit(found) - unit(wanted)).max() < 2e-6
+
+
+@pytest.mark.real
+def test_head_of_keras_insightface(real):
+    with np.load(f"{real}/weights/kif_mobilefacenet_GDC128_full.npz") as file:
+        images, wanted = file["images"], file["cosine"]
+    model = models.load(f"{real}/weights/kif_mobilefacenet_GDC128_full.h5", compile=False)
+    np.testing.assert_allclose(model.predict((images.astype(np.float32) - 127.5) / 128, verbose=0), wanted, atol=1e-6)
+    assert type(models.split(model)[1]).__name__ == "NormDense"
+
+
+@pytest.mark.real
+def test_an_imported_model_is_plain_keras(real, tmp_path):
+    model = models.import_weights(f"{real}/weights/kif_mobilefacenet_GDC128.h5")
+    models.save(model, str(tmp_path / "m.keras"))
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        modules = {layer["module"] for layer in json.loads(archive.read("config.json"))["config"]["layers"]}
+    assert modules == {"keras.layers"}
+
+
+def text(words):
+    return b"X" + struct.pack("<I", len(words)) + words.encode()
+
+
+def torch_zip(path, tensors, extra=b""):
+    """As torch.save writes it; `tensors`: {name: array}."""
+    pieces, storages = [b"\x80\x02}("], []
+    for name, array in tensors.items():
+        key = str(len(storages))
+        storages.append((key, array.tobytes()))
+        pieces += [
+            text(name),
+            b"ctorch._utils\n_rebuild_tensor_v2\n(",
+            b"(",
+            text("storage"),
+            b"ctorch\nFloatStorage\n",
+            text(key),
+            text("cpu"),
+        ]
+        pieces += [b"J" + struct.pack("<i", array.size) + b"tQK\x00("]
+        pieces += [b"J" + struct.pack("<i", n) for n in array.shape]
+        pieces += [b"t("] + [b"J" + struct.pack("<i", step // 4) for step in array.strides]
+        pieces += [b"t\x89ccollections\nOrderedDict\n)RtR"]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", b"".join([*pieces, extra, b"u."]))
+        for key, data in storages:
+            archive.writestr(f"x/data/{key}", data)
+
+
+def test_state_dicts_without_torch(tmp_path):
+    given = {"a.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "module.b": np.ones((2,), np.float32)}
+    torch_zip(tmp_path / "a.pt", given)
+    found = torchfile.read_state(str(tmp_path / "a.pt"))
+    assert list(found) == ["a.weight", "b"]
+    np.testing.assert_array_equal(found["a.weight"], given["a.weight"])
+
+
+def test_a_state_dict_that_would_run_code_is_refused(tmp_path, capsys):
+    torch_zip(tmp_path / "evil.pt", {}, b"X\x01\x00\x00\x00acbuiltins\nprint\n(X\x03\x00\x00\x00rantR")
+    with pytest.raises(ValueError, match=r"asks for 'builtins\.print'"):
+        torchfile.read_state(str(tmp_path / "evil.pt"))
+    assert capsys.readouterr().out == ""
+    (tmp_path / "b.pt").write_bytes(pickle.dumps({}))
+    with pytest.raises(ValueError, match="torch 1.6 or later"):
+        torchfile.read_state(str(tmp_path / "b.pt"))
+
+
+def test_tensors_beyond_their_storage_are_refused(tmp_path):
+    array = np.lib.stride_tricks.as_strided(np.ones(4, np.float32), (3, 4), (0, 4))
+    torch_zip(tmp_path / "a.pt", {"a": array})
+    with zipfile.ZipFile(tmp_path / "a.pt") as archive:
+        pickled = archive.read("x/data.pkl")
+    with zipfile.ZipFile(tmp_path / "b.pt", "w") as archive:
+        archive.writestr("x/data.pkl", pickled)
+        archive.writestr("x/data/0", bytes(8))
+    with pytest.raises(ValueError, match="beyond its 2 elements"):
+        torchfile.read_state(str(tmp_path / "b.pt"))
+
+
+def test_unknown_networks_are_named(tmp_path):
+    torch_zip(tmp_path / "a.pt", {"conv.weight": np.ones((2, 3), np.float32)})
+    with pytest.raises(ValueError, match=r"r18 … r200, mbf, mbf_large.*conv.weight"):
+        models.import_weights(str(tmp_path / "a.pt"))
+    with pytest.raises(ValueError, match="expected .pt"):
+        models.import_weights("model.caffemodel")
+    with pytest.raises(FileNotFoundError, match="prefix-symbol.json"):
+        models.import_weights(str(tmp_path / "none-0003.params"))
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("mbf", 2_059_520), ("mbf_large", 6_314_880)])
+def test_mbf_has_the_parameters_of_arcface_torch(name, parameters):
+    model = models.buildin_models(name, dropout=0, emb_shape=512, output_layer="GDC")
+    assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == parameters
+
+
+def params_file(arrays):
+    """As mx.nd.save writes it."""
+    out = io.BytesIO()
+    out.write(struct.pack("<QQQ", 0x112, 0, len(arrays)))
+    for array in arrays.values():
+        out.write(
+            struct.pack("<IiI", 0xF993FAC9, 0, array.ndim)
+            + struct.pack(f"<{array.ndim}q", *array.shape)
+            + struct.pack("<iii", 1, 0, 0)
+        )
+        out.write(array.astype("<f4").tobytes())
+    out.write(struct.pack("<Q", len(arrays)))
+    for name in arrays:
+        out.write(struct.pack("<Q", len(name)) + name.encode())
+    return out.getvalue()
+
+
+def test_a_symbol_node_by_node(tmp_path):
+    """Scaled input, padded and strided convolution with bias, relu, average pooling, squeeze-and-excite, channels-first flatten."""
+    rng = np.random.default_rng(0)
+    shapes = {"c_weight": (4, 3, 3, 3), "c_bias": (4,), "s_weight": (4, 4, 1, 1), "f_weight": (5, 16), "f_bias": (5,)}
+    arrays = {f"arg:{name}": rng.normal(size=shape) for name, shape in shapes.items()}
+    nodes = []
+
+    def node(op, name, inputs=(), **attrs):
+        nodes.append(
+            {
+                "op": op,
+                "name": name,
+                "inputs": [[k, 0, 0] for k in inputs],
+                "attrs": {k: str(v) for k, v in attrs.items()},
+            }
+        )
+        return len(nodes) - 1
+
+    scaled = node("_div_scalar", "div", [node("null", "data")], scalar=10)
+    conv = node("Convolution", "c", [scaled, node("null", "c_weight"), node("null", "c_bias")],
+                kernel=(3, 3), stride=(2, 2), pad=(1, 1), num_filter=4)  # fmt: skip
+    relu = node("Activation", "r", [conv], act_type="relu")
+    mean = node("Pooling", "g", [relu], global_pool=True, pool_type="avg", kernel=(1, 1))
+    gate = node("Activation", "h", [node("Convolution", "s", [mean, node("null", "s_weight")], kernel=(1, 1), num_filter=4, no_bias=True)],
+                act_type="sigmoid")  # fmt: skip
+    pooled = node(
+        "Pooling", "p", [node("broadcast_mul", "m", [relu, gate])], pool_type="avg", kernel=(2, 2), stride=(2, 2)
+    )
+    node(
+        "FullyConnected",
+        "f",
+        [node("Flatten", "flat", [pooled]), node("null", "f_weight"), node("null", "f_bias")],
+        num_hidden=5,
+    )
+    (tmp_path / "m-symbol.json").write_text(json.dumps({"nodes": nodes}))
+    (tmp_path / "m-0000.params").write_bytes(params_file(arrays))
+    model = models.import_weights(str(tmp_path / "m-0000.params"), (8, 8, 3))
+    image = rng.integers(0, 256, (2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        model((image - 127.5) / 128), slow(image, {k[4:]: v for k, v in arrays.items()}), rtol=1e-3, atol=1e-3
+    )
+    nodes[-1]["op"] = "Deconvolution"
+    (tmp_path / "m-symbol.json").write_text(json.dumps({"nodes": nodes}))
+    with pytest.raises(ValueError, match="node f is a Deconvolution. Known are Convolution"):
+        mxnet.build(str(tmp_path / "m-symbol.json"), mxnetfile.read_params(str(tmp_path / "m-0000.params")), (8, 8, 3))
+    keras.backend.clear_session()
+
+
+def slow(image, w):
+    x = np.pad(image.transpose(0, 3, 1, 2) / 10, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    y = np.zeros((len(x), 4, 4, 4))
+    for i in range(4):
+        for j in range(4):
+            y[:, :, i, j] = (
+                np.einsum("bchw,fchw->bf", x[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], w["c_weight"]) + w["c_bias"]
+            )
+    y = np.maximum(y, 0)
+    gate = 1 / (1 + np.exp(-y.mean((2, 3)) @ w["s_weight"][:, :, 0, 0].T))
+    y = (y * gate[:, :, None, None]).reshape(len(x), 4, 2, 2, 2, 2).mean((3, 5))
+    return y.reshape(len(x), -1) @ w["f_weight"].T + w["f_bias"]
+
+
+def test_damaged_parameters(tmp_path):
+    whole = params_file({"arg:a": np.ones((2, 3))})
+    (tmp_path / "a.params").write_bytes(whole)
+    np.testing.assert_array_equal(mxnetfile.read_params(str(tmp_path / "a.params"))["a"], np.ones((2, 3)))
+    for cut in (0, 10, 40, len(whole) - 1):
+        (tmp_path / "a.params").write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match="not an MXNet parameter file"):
+            mxnetfile.read_params(str(tmp_path / "a.params"))
