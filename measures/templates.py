@@ -1,6 +1,7 @@
 """Images → templates → scores, at the sizes of IJB-B and IJB-C."""
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from measures.verification import unit
 
@@ -27,27 +28,14 @@ def pool(features: np.ndarray, templates: np.ndarray, media: np.ndarray) -> tupl
     """
     ids, template = np.unique(templates, return_inverse=True)
     order = np.lexsort((media, template))
-    template, media = template[order], media[order]
-    begins = np.flatnonzero(np.concatenate([[True], (np.diff(template) != 0) | (np.diff(media) != 0)]))
-    counts = np.diff(np.concatenate([begins, [len(order)]]))
+    new = np.flatnonzero((np.diff(template[order]) != 0) | (np.diff(media[order]) != 0)) + 1
+    counts = np.diff(np.concatenate([[0], new, [len(order)]]))
     weights = np.repeat(1 / counts, counts).astype(features.dtype)
-    firsts = np.flatnonzero(np.concatenate([[True], np.diff(template) != 0]))
-    return ids, unit(_sums(features, order, weights, firsts))
-
-
-def _sums(features, order, weights, firsts):
-    """Weighted sums of runs of rows, block by block: rows are gathered once and never all at the same time."""
-    result = np.empty((len(firsts), features.shape[1]), features.dtype)
-    ends = np.append(firsts[1:], len(order))
-    begin = 0
-    while begin < len(firsts):
-        stop = max(int(np.searchsorted(ends, firsts[begin] + BLOCK, "right")), begin + 1)
-        rows = slice(firsts[begin], ends[stop - 1])
-        gathered = features[order[rows]]
-        gathered *= weights[rows, None]
-        np.add.reduceat(gathered, firsts[begin:stop] - firsts[begin], axis=0, out=result[begin:stop])
-        begin = stop
-    return result
+    rows = np.searchsorted(template[order], np.arange(len(ids) + 1))
+    shares = csr_array(
+        (weights, order, rows), shape=(len(ids), len(features))
+    )  # one pass over the features, nothing gathered
+    return ids, unit(shares @ features)
 
 
 def pair_similarities(features: np.ndarray, first: np.ndarray, second: np.ndarray, dense: float = 0.1) -> np.ndarray:
