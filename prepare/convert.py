@@ -39,6 +39,7 @@ def _readable(source, report, i):
 
 
 def _to_folder(source, part, report, workers, shards):
+    new = target.is_new(part)
     people = [os.path.join(part, name) for name in target.safe_names(source.class_names)]
     for person in people:
         os.makedirs(person, exist_ok=True)
@@ -46,7 +47,7 @@ def _to_folder(source, part, report, workers, shards):
     def write(i):
         data = _readable(source, report, i)
         if data is not None:
-            target.write_file(f"{people[source.labels[i]]}{os.sep}{i:08d}{extension(data)}", data)
+            target.write_file(f"{people[source.labels[i]]}{os.sep}{i:08d}{extension(data)}", data, new)
         return data is not None
 
     report.counts = {"images": sum(each(write, range(len(source)), "images", workers)), "people": len(people)}

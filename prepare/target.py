@@ -47,20 +47,21 @@ def _read(path):
         return None
 
 
-def write_file(path: str, data: bytes) -> bool:
-    """Write `data` unless it is there already → whether it was written."""
+def is_new(part: str) -> bool:
+    """Whether nothing but the stamp is in a target yet."""
+    return os.listdir(part) == [STAMP]
+
+
+def write_file(path: str, data: bytes, new: bool = False) -> None:
+    """Write `data` unless as much is there already; `new` spares the look where nothing can be."""
     try:
-        if os.path.getsize(path) == len(data):
-            return False
+        if not new and os.path.getsize(path) == len(data):
+            return
     except OSError:
         pass
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
-    try:
+    with open(path, "wb", buffering=0) as file:
         while data:
-            data = data[os.write(descriptor, data) :]
-    finally:
-        os.close(descriptor)
-    return True
+            data = data[file.write(data) :]
 
 
 def safe_names(names: list[str]) -> list[str]:
