@@ -45,7 +45,7 @@ log = logging.getLogger("face")
 __all__ = [
     "Embedder", "Pairs", "Roc", "Verification", "best_threshold", "bootstrap", "calculate_accuracy", "calculate_roc", "calculate_val",
     "calculate_val_far", "calibrate", "eval_callback", "evaluate", "evaluate_model", "fold_accuracies", "fold_correct", "fold_table",
-    "mcnemar", "pair_scores", "read_pairs", "unit", "verify",
+    "mcnemar", "pair_scores", "read_pairs", "scores_of", "unit", "verify",
 ]  # fmt: skip
 
 
@@ -167,7 +167,6 @@ class Verification:
     tar: dict
     flip: bool | str = True
     sha256: str = ""
-    pca: int = 0
 
     def __str__(self):
         tar = ", ".join(f"TAR@FAR={far:g} {value:.4f}" for far, value in self.tar.items())
@@ -181,28 +180,30 @@ class Verification:
         return {
             "set": self.name, "sha256": self.sha256, "pairs": self.pairs, "input": "RGB, (x - 127.5) / 128", "score": "cosine",
             "mirrored": {"": "no", False: "no", "concat": "embedding set behind"}.get(self.flip, "embedding added"),
-            "pca": self.pca or "no",
             "10-fold": "each fold at the best threshold of the other nine, consecutive folds; ± standard deviation over folds",
             "max": "the best threshold on the pairs themselves",
         }  # fmt: skip
 
 
 def verify(
-    scores: np.ndarray, same: np.ndarray, name: str = "", flip: bool = True, sha256: str = "", pca: int = 0
+    scores: np.ndarray, same: np.ndarray, name: str = "", flip: bool | str = True, sha256: str = ""
 ) -> Verification:
     """Scores (n,) and same (n,) → Verification: max and 10-fold accuracy, AUC, EER, TAR@FAR.
 
-    A rate that the negative pairs cannot resolve (FAR below 1 / negatives) is left out.
+    A rate that the negative pairs cannot resolve (FAR below 1 / negatives) is left out. Where a score is not finite every number is nan.
     """
     scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
+    if not np.isfinite(scores).all():
+        log.warning(
+            "%s: %d of %d scores are not finite: the model gives nan", name, np.sum(~np.isfinite(scores)), len(scores)
+        )
+        return Verification(name, len(same), *[float("nan")] * 6, {}, flip, sha256)
     curve = Roc(scores, same)
     top, threshold = best_threshold(scores, same)
     folds = fold_accuracies(scores, same)
     tar = {far: curve.tar(far) for far in FARS if curve.both and far * len(curve.negatives) >= 1}
     eer = curve.eer if curve.both else float("nan")
-    return Verification(
-        name, len(same), top, threshold, folds.mean(), folds.std(), curve.auc, eer, tar, flip, sha256, pca
-    )
+    return Verification(name, len(same), top, threshold, folds.mean(), folds.std(), curve.auc, eer, tar, flip, sha256)
 
 
 def scores_of(embeddings: np.ndarray, pca: int = 0, centre: bool = False) -> np.ndarray:

@@ -33,6 +33,11 @@ def test_rates_that_the_pairs_cannot_resolve_are_left_out():
     assert list(evals.verify(scores, same).tar) == [1e-1]
 
 
+def test_scores_that_are_not_finite_give_nan_and_end_no_run(caplog):
+    result = evals.verify(np.array([0.1, np.nan, 0.3]), np.array([True, False, True]), "lfw")
+    assert np.isnan(result.max_accuracy) and np.isnan(result.auc) and "lfw: 1 of 3 scores are not finite" in caplog.text
+
+
 def test_one_kind_of_pairs_only():
     result = evals.verify(np.array([0.1, 0.9]), np.array([True, True]))
     assert result.max_accuracy == 1.0 and np.isnan(result.auc) and result.tar == {}
