@@ -16,8 +16,8 @@ import losses  # noqa: F401  registers the losses, so that saved models are foun
 import optimizers
 from backbones import fused_norm, resnet
 from criteria.heads import Head, NormDense, NormDenseVPL, PartialNormDense, SoftmaxHead  # noqa: F401  as models.NormDense
-from foreign import mxnet, torch_state
-from formats import mxnetfile, torchfile
+from foreign import mxnet, onnx, torch_state
+from formats import mxnetfile, onnxfile, torchfile
 
 log = logging.getLogger("face")
 
@@ -337,23 +337,33 @@ def load(path: str, custom_objects: dict | None = None, compile: bool = True) ->
 def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3)) -> keras.Model:
     """File of another program → basic model of images (x − 127.5) / 128.
 
-    arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large), MXNet's `model-symbol.json` or `model-0000.params` (both in one
-    folder), Keras_insightface's `.h5`. Neither torch nor mxnet is needed. ValueError says what is not known.
+    arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large) and `.onnx` exports of its networks, MXNet's
+    `model-symbol.json` or `model-0000.params` (both in one folder), Keras_insightface's `.h5`. None of torch, onnx and mxnet is needed.
+    ValueError says what is not known.
     """
     if path.endswith((".pt", ".pth")):
         state = torchfile.read_state(path)
         model = buildin_models(**torch_state.describe(state, resnet.DEPTHS, path), input_shape=input_shape)
         for name, arrays in torch_state.weights(state, model).items():
             model.get_layer(name).set_weights(arrays)
-        stem = next(layer for layer in model.layers if layer.weights)
-        stem.set_weights([stem.get_weights()[0] * np.float32(128 / 127.5)])  # torch's input is (x − 127.5) / 127.5
-        return model
+        return _scaled_stem(model)
     if path.endswith((".json", ".params")):
         symbol, params = _mxnet_pair(path)
         return mxnet.build(symbol, mxnetfile.read_params(params), input_shape)
+    if path.endswith(".onnx"):
+        model = onnx.build(onnxfile.read_graph(path), input_shape, path)
+        return _scaled_stem(model)
     if path.endswith((".h5", ".keras")):
         return split(load(path, compile=False))[0]
-    raise ValueError(f"{path}: expected .pt, .pth, -symbol.json, .params, .h5 or .keras.")
+    raise ValueError(f"{path}: expected .pt, .pth, .onnx, -symbol.json, .params, .h5 or .keras.")
+
+
+def _scaled_stem(model):
+    """The first convolution takes (x − 127.5) / 128 instead of arcface_torch's (x − 127.5) / 127.5."""
+    stem = next(layer for layer in model.layers if layer.weights)
+    kernel, *rest = stem.get_weights()
+    stem.set_weights([kernel * np.float32(128 / 127.5), *rest])
+    return model
 
 
 def _mxnet_pair(path):

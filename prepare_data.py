@@ -148,90 +148,76 @@ def run_lfw(a) -> Report:
     return lfw.lfw(a.target, a.data_home, a.detector, a.workers or os.cpu_count())
 
 
+SOURCE = ("source", {"help": "folder, InsightFace directory, .rec, .tfrecord, .csv, .lst, .txt, .npz"})
+TARGET = ("target", {"help": "where to write"})
+SEED = ("--seed", {"type": int, "default": 0})
+SIZE = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
+COMMANDS = {
+    "convert": (run_convert, "records, folders, shards and lists into one another; images keep their bytes", [
+        SOURCE, TARGET,
+        ("--to", {"choices": convert.KINDS, "help": "csv where the target's name says so"}),
+        ("--names", {"metavar": "FILE", "help": "label<TAB>name lines: names of people"}),
+        ("--shards", {"type": int, "default": 1, "help": "files of a tfrecord"}),
+        ("--size", {**SIZE, "help": "scale images, which encodes them anew"}),
+    ]),
+    "align": (run_align, "photos of any size into crops", [
+        SOURCE, TARGET,
+        ("--layout", {"choices": LAYOUTS, "default": "arcface", "help": "112×112 or 112×96 by five points, 160×160 by the box"}),
+        ("--detector", {"default": "mtcnn", "help": "mtcnn (pip install mtcnn), an .onnx of SCRFD or RetinaFace, a .csv of landmarks"}),
+        ("--faces", {"choices": ("largest", "central", "all"), "default": "largest"}),
+        ("--min-face", {"type": int, "default": 40, "help": "pixels"}),
+        ("--max-side", {"type": int, "default": 1024, "help": "larger photos are shrunk before detection"}),
+    ]),
+    "pairs": (run_pairs, "a verification set: pairs drawn from the source, or listed", [
+        SOURCE, ("target", {"help": "the .bin to write"}),
+        ("--pairs", {"metavar": "FILE", "help": "LFW's pairs.txt, or lines 'first second 0|1' of paths below the source"}),
+        ("--folds", {"type": int, "default": 10}),
+        ("--per-fold", {"type": int, "default": 600, "help": "pairs of a fold, half of them of one person"}),
+        ("--disjoint-from", {"metavar": "TRAIN", "help": "leave out people of this training set"}),
+        SEED,
+    ]),
+    "split": (run_split, "train and held_out, nobody in both", [
+        SOURCE, ("target", {"help": "folder for train and held_out"}),
+        ("--share", {"type": float, "default": 0.1, "help": "of the people to hold out"}),
+        ("--people", {"type": int, "default": 0, "help": "how many to hold out, instead of a share"}),
+        ("--least", {"type": int, "default": 2, "help": "images of a person held out"}),
+        ("--to", {"choices": convert.KINDS, "default": "folder"}),
+        SEED,
+    ]),
+    "check": (run_check, "corrupt files, sizes, duplicates, small classes, overlap, misaligned faces, wrong names", [
+        SOURCE,
+        ("--size", {**SIZE, "help": "expected; else the commonest"}),
+        ("--least", {"type": int, "default": 2, "help": "images of a person"}),
+        ("--eval", {"nargs": "*", "default": [], "metavar": "BIN", "help": "evaluation sets that must not share images or people"}),
+        ("--detector", {"help": "look at alignment with this detector, see align"}),
+        ("--sample", {"type": int, "default": 500, "help": "images looked at for alignment"}),
+        ("--model", {"help": "find wrong names with this model"}),
+        ("--threshold", {"type": float, "help": "cosine from which two names are one person"}),
+        ("--keep", {"metavar": "NPZ", "help": "write a list of the images without a fault"}),
+    ]),
+    "info": (run_info, "counts, histogram, sizes, a sheet of pictures", [
+        SOURCE, ("--picture", {"metavar": "JPG", "help": "sheet of 64 images"}),
+    ]),
+    "lfw": (run_lfw, "Labeled Faces in the Wild, from scikit-learn or its cache", [
+        TARGET,
+        ("--data-home", {"help": "scikit-learn's data folder"}),
+        ("--detector", {"default": "mtcnn", "help": "see align"}),
+    ]),
+}  # fmt: skip
+
+
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(
         "prepare_data.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name, run, text, target="where to write"):
+    for name, (run, text, arguments) in COMMANDS.items():
         one = commands.add_parser(name, help=text, description=text)
-        if name != "lfw":
-            one.add_argument("source", help="folder, InsightFace directory, .rec, .tfrecord, .csv, .lst, .txt, .npz")
-        if target:
-            one.add_argument("target", help=target)
+        for flag, options in arguments:
+            one.add_argument(flag, **options)
         one.add_argument("--workers", type=int, default=0, help="as many as cores unless given")
         one.add_argument("--json", metavar="FILE", help="report: counts, and every file left out with its reason")
         one.set_defaults(run=run)
-        return one
-
-    one = command(
-        "convert", run_convert, "records, folders, shards and lists into one another; images keep their bytes"
-    )
-    one.add_argument("--to", choices=convert.KINDS, help="csv where the target's name says so")
-    one.add_argument("--names", metavar="FILE", help="label<TAB>name lines: names of people")
-    one.add_argument("--shards", type=int, default=1, help="files of a tfrecord")
-    one.add_argument(
-        "--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="scale images, which encodes them anew"
-    )
-
-    one = command("align", run_align, "photos of any size into crops")
-    one.add_argument(
-        "--layout",
-        choices=LAYOUTS,
-        default="arcface",
-        help="112×112 by five points, 112×96 by five points, 160×160 by the box",
-    )
-    one.add_argument(
-        "--detector",
-        default="mtcnn",
-        help="mtcnn (pip install mtcnn), an .onnx of SCRFD or RetinaFace, a .csv of landmarks",
-    )
-    one.add_argument("--faces", choices=("largest", "central", "all"), default="largest")
-    one.add_argument("--min-face", type=int, default=40, help="pixels")
-    one.add_argument("--max-side", type=int, default=1024, help="larger photos are shrunk before detection")
-
-    one = command("pairs", run_pairs, "a verification set", "the .bin to write")
-    one.add_argument(
-        "--pairs",
-        metavar="FILE",
-        help="LFW's pairs.txt, or lines 'first second 0|1' of paths below the source; else pairs are drawn",
-    )
-    one.add_argument("--folds", type=int, default=10)
-    one.add_argument("--per-fold", type=int, default=600, help="pairs of a fold, half of them of one person")
-    one.add_argument("--disjoint-from", metavar="TRAIN", help="leave out people of this training set")
-    one.add_argument("--seed", type=int, default=0)
-
-    one = command("split", run_split, "train and held_out, nobody in both", "folder for train and held_out")
-    one.add_argument("--share", type=float, default=0.1, help="of the people to hold out")
-    one.add_argument("--people", type=int, default=0, help="how many to hold out, instead of a share")
-    one.add_argument("--least", type=int, default=2, help="images of a person held out")
-    one.add_argument("--to", choices=convert.KINDS, default="folder")
-    one.add_argument("--seed", type=int, default=0)
-
-    one = command(
-        "check",
-        run_check,
-        "corrupt files, sizes, duplicates, small classes, overlap, misaligned faces, wrong names",
-        None,
-    )
-    one.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="expected; else the commonest")
-    one.add_argument("--least", type=int, default=2, help="images of a person")
-    one.add_argument(
-        "--eval", nargs="*", default=[], metavar="BIN", help="evaluation sets that must not share images or people"
-    )
-    one.add_argument("--detector", help="look at alignment with this detector, see align")
-    one.add_argument("--sample", type=int, default=500, help="images looked at for alignment")
-    one.add_argument("--model", help="find wrong names with this model")
-    one.add_argument("--threshold", type=float, help="cosine from which two names are one person")
-    one.add_argument("--keep", metavar="NPZ", help="write a list of the images without a fault")
-
-    one = command("info", run_info, "counts, histogram, sizes, a sheet of pictures", None)
-    one.add_argument("--picture", metavar="JPG", help="sheet of 64 images")
-
-    one = command("lfw", run_lfw, "Labeled Faces in the Wild, from scikit-learn or its cache")
-    one.add_argument("--data-home", help="scikit-learn's data folder")
-    one.add_argument("--detector", default="mtcnn", help="see align")
     return main
 
 

@@ -12,7 +12,7 @@ BEGINNINGS = {
     b"II*\0": ".tif",
     b"MM\0*": ".tif",
 }
-LARGEST = 1 << 28  # bytes: what claims to be larger than this when decoded is refused
+LARGEST = 1 << 30  # bytes: what claims to be larger than this when decoded is refused
 
 # Images are decoded by many threads at once: OpenCV's own would only fight with them over 112-pixel images.
 cv2.setNumThreads(1)

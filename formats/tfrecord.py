@@ -12,6 +12,8 @@ import struct
 
 import numpy as np
 
+from formats.protobuf import fields, integers, parts
+
 log = logging.getLogger("face")
 
 BLOCK = 4096
@@ -109,9 +111,9 @@ def decode(data: bytes, only: str | None = None) -> dict[str, list]:
     """tf.train.Example → {name: bytes, floats or integers}, all or `only` one; ValueError where it is none."""
     found = {}
     try:
-        for features in _parts(memoryview(data), 1):
-            for entry in _parts(features, 1):
-                (name,), (feature,) = _parts(entry, 1), _parts(entry, 2)
+        for features in parts(memoryview(data), 1):
+            for entry in parts(features, 1):
+                (name,), (feature,) = parts(entry, 1), parts(entry, 2)
                 name = bytes(name).decode()
                 if only is None or name == only:
                     found[name] = _values(feature)
@@ -121,63 +123,14 @@ def decode(data: bytes, only: str | None = None) -> dict[str, list]:
 
 
 def _values(feature):
-    for number, value in _fields(feature):
+    for number, value in fields(feature):
         if number in READERS and not isinstance(value, int):
             return READERS[number](value)
     return []
 
 
-def _fields(data):
-    """(number, value): bytes of a length-delimited field, else an integer, or four or eight bytes."""
-    at, found = 0, []
-    while at < len(data):
-        key, at = _read_varint(data, at)
-        kind = key & 7
-        if kind == 0:
-            value, at = _read_varint(data, at)
-        else:
-            size, at = _read_varint(data, at) if kind == 2 else ({1: 8, 5: 4}.get(kind, 0), at)
-            if not size and kind != 2 or at + size > len(data):
-                raise IndexError(f"field {key >> 3} of kind {kind} lies beyond the end")
-            value, at = data[at : at + size], at + size
-        found.append((key >> 3, value))
-    return found
-
-
-def _parts(data, number):
-    return [value for found, value in _fields(data) if found == number and not isinstance(value, int)]
-
-
-def _integers(data):
-    """Packed, or one field each."""
-    found = []
-    for number, value in _fields(data):
-        at = 0
-        while number == 1 and not isinstance(value, int) and at < len(value):
-            one, at = _read_varint(value, at)
-            found.append(one)
-        found += [value] if number == 1 and isinstance(value, int) else []
-    return [value - (1 << 64) if value >> 63 else value for value in found]
-
-
-def _read_varint(data, at):
-    value = data[at]
-    if value < 128:
-        return value, at + 1
-    value, shift = value & 127, 7
-    while True:
-        at += 1
-        byte = data[at]
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at + 1
-        shift += 7
-        if shift > 63:
-            raise IndexError("a number of more than ten bytes")
-
-
 READERS = {
-    1: lambda data: [bytes(value) for value in _parts(data, 1)],
-    2: lambda data: np.frombuffer(b"".join(_parts(data, 1)), "<f4").tolist(),
-    3: _integers,
+    1: lambda data: [bytes(value) for value in parts(data, 1)],
+    2: lambda data: np.frombuffer(b"".join(parts(data, 1)), "<f4").tolist(),
+    3: integers,
 }

@@ -86,4 +86,4 @@ def _figure(figure, what):
 
 
 def _table(frame):
-    return f"<div class=wide>{frame.to_html(index=False, border=0, float_format=lambda value: f'{value:.4g}')}</div>"
+    return f"<div class=wide>{frame.to_html(index=False, border=0, na_rep='', float_format=lambda value: f'{value:.4g}')}</div>"

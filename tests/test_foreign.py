@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import models
-from foreign import mxnet
-from formats import mxnetfile, torchfile
+from foreign import mxnet, onnx
+from formats import mxnetfile, onnxfile, torchfile
 
 FILES = {
     "mxnet_y1_128-symbol.json": "mxnet_y1_128", "mxnet_y1_128-0000.params": "mxnet_y1_128",
@@ -193,7 +193,7 @@ def test_a_symbol_node_by_node(tmp_path):
     keras.backend.clear_session()
 
 
-def slow(image, w):
+def slow(image, w, pooled=True):
     x = np.pad(image.transpose(0, 3, 1, 2) / 10, ((0, 0), (0, 0), (1, 1), (1, 1)))
     y = np.zeros((len(x), 4, 4, 4))
     for i in range(4):
@@ -203,8 +203,82 @@ def slow(image, w):
             )
     y = np.maximum(y, 0)
     gate = 1 / (1 + np.exp(-y.mean((2, 3)) @ w["s_weight"][:, :, 0, 0].T))
-    y = (y * gate[:, :, None, None]).reshape(len(x), 4, 2, 2, 2, 2).mean((3, 5))
+    y = y * gate[:, :, None, None]
+    y = y.reshape(len(x), 4, 2, 2, 2, 2).mean((3, 5)) if pooled else y
     return y.reshape(len(x), -1) @ w["f_weight"].T + w["f_bias"]
+
+
+def field(number, data):
+    return protobuf_key(number, 2) + varint(len(data)) + data
+
+
+def protobuf_key(number, kind):
+    return varint(number << 3 | kind)
+
+
+def varint(value):
+    return bytes([value & 127 | 128]) + varint(value >> 7) if value > 127 else bytes([value])
+
+
+def onnx_file(nodes, weights):
+    """`nodes`: (operation, inputs, output, {attribute: integer or integers})."""
+    graph = b""
+    for number, (operation, inputs, output, attributes) in enumerate(nodes):
+        node = (
+            b"".join(field(1, name.encode()) for name in inputs) + field(2, output.encode()) + field(3, b"n%d" % number)
+        )
+        node += field(4, operation.encode())
+        for name, value in attributes.items():
+            body = (
+                field(8, b"".join(map(varint, value)))
+                if isinstance(value, list)
+                else protobuf_key(3, 0) + varint(value)
+            )
+            node += field(5, field(1, name.encode()) + body)
+        graph += field(1, node)
+    for name, array in weights.items():
+        dims = b"".join(protobuf_key(1, 0) + varint(n) for n in array.shape)
+        kind = protobuf_key(2, 0) + varint(1)
+        graph += field(5, dims + kind + field(8, name.encode()) + field(9, array.astype("<f4").tobytes()))
+    return field(7, graph + field(11, field(1, b"data")) + field(12, field(1, nodes[-1][2].encode())))
+
+
+def test_an_onnx_graph_node_by_node(tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = {
+        "c_weight": (4, 3, 3, 3),
+        "c_bias": (4,),
+        "s_weight": (4, 4, 1, 1),
+        "f_weight": (5, 64),
+        "f_bias": (5,),
+        "ten": (),
+    }
+    weights = {name: rng.normal(size=shape) for name, shape in shapes.items()} | {"ten": np.array(10.0)}
+    nodes = [
+        ("Div", ["data", "ten"], "x", {}),
+        ("Conv", ["x", "c_weight", "c_bias"], "c", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+        ("Relu", ["c"], "r", {}),
+        ("GlobalAveragePool", ["r"], "g", {}),
+        ("Conv", ["g", "s_weight"], "s", {"kernel_shape": [1, 1]}),
+        ("Sigmoid", ["s"], "h", {}),
+        ("Mul", ["r", "h"], "m", {}),
+        ("Shape", ["m"], "shape", {}),
+        ("Reshape", ["m", "shape"], "flat", {}),
+        ("Gemm", ["flat", "f_weight", "f_bias"], "f", {"transB": 1}),
+    ]
+    path = tmp_path / "a.onnx"
+    path.write_bytes(onnx_file(nodes, weights))
+    model = onnx.build(onnxfile.read_graph(str(path)), (8, 8, 3))
+    image = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(model(image), slow(image, weights, pooled=False), rtol=1e-4, atol=1e-4)
+    for wrong, message in ((("Softmax", ["m"], "f", {}), "node n9 is a Softmax. Known are Conv"),
+                           (("Conv", ["m", "s_weight"], "f", {"pads": [0, 0, 1, 1]}), "differs from side to side")):  # fmt: skip
+        path.write_bytes(onnx_file([*nodes[:-1], wrong], weights))
+        with pytest.raises(ValueError, match=message):
+            models.import_weights(str(path), (8, 8, 3))
+    path.write_bytes(onnx_file(nodes, weights)[:900])
+    with pytest.raises(ValueError, match="is not an ONNX file that can be read"):
+        models.import_weights(str(path))
 
 
 def test_damaged_parameters(tmp_path):
