@@ -12,15 +12,17 @@ class Tensor:
 
 
 def convolution(name, a, x, weight, bias=None):
+    """Of any stride, padding, dilation and groups; depthwise where every channel is a group of its own."""
     kernel, stride, pad = a["kernel"], a.get("stride", (1, 1)), a.get("pad", (0, 0))
     groups, filters, channels = a.get("num_group", 1), a["num_filter"], x.x.shape[-1]
-    same = stride == (1, 1) and all(2 * p + 1 == k for p, k in zip(pad, kernel, strict=True))
+    dilate = a.get("dilate", (1, 1))
+    same = stride == dilate == (1, 1) and all(2 * p + 1 == k for p, k in zip(pad, kernel, strict=True))
     y = x.x if same or not any(pad) else layers.ZeroPadding2D(pad, name=f"{name}_pad")(x.x)
     options = {
         "strides": stride,
         "padding": "same" if same else "valid",
         "use_bias": bias is not None,
-        "dilation_rate": a.get("dilate", (1, 1)),
+        "dilation_rate": dilate,
     }
     if groups == channels == filters > 1:
         layer, table = layers.DepthwiseConv2D(kernel, name=name, **options), weight.transpose(2, 3, 0, 1)
