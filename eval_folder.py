@@ -276,9 +276,15 @@ class Histogram:
         return float(np.sum(below * self.counts[1]) / max(self.counts[0].sum() * self.counts[1].sum(), 1))
 
 
+_curves: dict[str, tuple] = {}
+
+
 def plot_tpr_far(score, label, new_figure=True, label_prefix="", path=None):
-    """Scores and which are same → ROC figure; `new_figure` is of the seed's and does nothing else here: a new one is returned."""
-    return plot.roc({label_prefix or "folder": (np.asarray(score), np.asarray(label, bool))}, path)
+    """Scores and which are same → ROC figure; without `new_figure` beside the curves of the calls before."""
+    if new_figure:
+        _curves.clear()
+    _curves[label_prefix or f"folder {len(_curves) + 1}"] = (np.asarray(score), np.asarray(label, bool))
+    return plot.roc(dict(_curves), path)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -360,6 +360,11 @@ def test_folder_against_the_slow_way(faces):
         cosine[label] = -np.inf
         assert strange[k] == pytest.approx(cosine.max(), abs=1e-5) and who[k] == cosine.argmax()
     accuracy, score, label = folder.do_evaluation()
+    lines = [
+        len(eval_folder.plot_tpr_far(score, label, new, name).axes[0].lines)
+        for new, name in ((True, "a"), (False, "b"), (True, "c"))
+    ]
+    assert lines == [1, 2, 1]
     assert accuracy == np.mean(own > strange) and len(score) == 60 and label.sum() == 30
     upper = np.triu_indices(30, 1)
     cosine, same = (folder.embeddings @ folder.embeddings.T)[upper], (folder.labels[:, None] == folder.labels)[upper]
