@@ -12,6 +12,7 @@ Embedding goes on where it was broken off.
 
 import argparse
 import glob
+import hashlib
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from tqdm import tqdm
 import plot
 from faces.align import LAYOUTS
 from faces.interface import image_size, interface
+from formats import cached
 from formats.ijb import Ijb
 from formats.images import decode
 from measures.identification import search
@@ -165,10 +167,12 @@ class Kept:
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         return self.rows[0], self.rows[1]
 
-    def remove(self) -> None:
+    @staticmethod
+    def remove(keep: str | None) -> None:
+        """Once a result is written: a later run is of the model as it is then."""
         for suffix in (".npy", ".done"):
-            if self.keep and os.path.exists(self.keep + suffix):
-                os.remove(self.keep + suffix)
+            if keep and os.path.exists(keep + suffix):
+                os.remove(keep + suffix)
 
 
 def _of_bytes(model):
@@ -308,12 +312,18 @@ def _plot_only(patterns):
     return plot_roc_and_calculate_tpr(files, path="IJB_roc.png")[0]
 
 
+def _keep(model_file, folder, name):
+    """Where embeddings stand while they are made: another name as soon as the model's file has changed."""
+    state = hashlib.sha256(cached.state(model_file).encode()).hexdigest()[:8] if os.path.exists(model_file) else "none"
+    return os.path.join(folder, f".{name}_{state}")
+
+
 def _run(a):
     kind = "1N" if a.is_one_2_N else "11_bunch" if a.is_bunch else "11"
     model_name = os.path.splitext(os.path.basename(os.path.normpath(a.model_file or a.save_result or "embeddings")))[0]
     result = a.save_result or os.path.join("IJB_result", f"{model_name}_{a.subset}_{kind}.npz")
     restore = None if a.model_file else result
-    keep = os.path.join(os.path.dirname(result), f".{model_name}_{a.subset}") if a.model_file else None
+    keep = _keep(a.model_file, os.path.dirname(result), f"{model_name}_{a.subset}") if a.model_file else None
     test = IJB_test(a.model_file, a.data_path, a.subset, a.batch_size, a.force_reload, restore, keep)
     picture = os.path.splitext(result)[0] + ".png"
     os.makedirs(os.path.dirname(result) or ".", exist_ok=True)
@@ -333,6 +343,7 @@ def _run(a):
     with open(result + ".part", "wb") as file:
         np.savez(file, **arrays)
     os.replace(result + ".part", result)
+    Kept.remove(keep)
     if test.skipped:
         log.warning("%d images could not be read, the first: %s", len(test.skipped), test.skipped[0])
     log.info("%s and %s", result, picture)

@@ -309,6 +309,18 @@ def test_ijb_command_and_its_errors(workdir, capsys):
         assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
+def test_ijb_never_takes_embeddings_of_a_model_that_has_changed(workdir, monkeypatch):
+    root, files = ijb_set(str(workdir / "data")), []
+    monkeypatch.setattr(IJB_evals, "interface", lambda _: looks_of_floats)
+    kept = IJB_evals.Kept.put
+    monkeypatch.setattr(IJB_evals.Kept, "put", lambda self, *a: files.append(self.keep) or kept(self, *a))
+    for content in (b"one", b"retrained"):
+        open("m.onnx", "wb").write(content)
+        assert IJB_evals.main(["-m", "m.onnx", "-d", root]) == 0
+    assert len(files) == 2 and files[0] != files[1]
+    assert sorted(os.listdir("IJB_result")) == ["m_IJBB_11.npz", "m_IJBB_11.png"]
+
+
 @pytest.mark.real
 def test_ijb_is_insightfaces(real):
     expected = json.load(open(f"{real}/ijb_mini/expected.json"))
