@@ -2,12 +2,13 @@
 
 import csv
 import dataclasses
-import importlib
 import os
 from collections.abc import Callable
 
 import cv2
 import numpy as np
+
+from faces.extras import need
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ Detector = Callable[[np.ndarray], Detected]
 
 
 def detector(name: str, min_face: int = 40, max_side: int = 1024) -> Detector:
-    """ "mtcnn" (from PyPI), or an ONNX file of SCRFD or RetinaFace → Detector.
+    """Name "mtcnn" (from PyPI), or an ONNX file of SCRFD or RetinaFace → Detector.
 
     Photos whose longer side is over `max_side` pixels are shrunk before; faces under `min_face` pixels, after that, are not looked for.
     """
@@ -64,14 +65,6 @@ def _within(found, image, max_side):
     return found(small).scaled(1 / scale)
 
 
-def need(module: str, extra: str):
-    """The module, or an ImportError that says what to install."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"this detector needs {module}: pip install {extra}") from error
-
-
 class Mtcnn:
     """MTCNN of the package `mtcnn` (Zhang et al., 2016, arXiv:1604.02878), with a pyramid that stops at 12 pixels.
 
@@ -79,7 +72,7 @@ class Mtcnn:
     """
 
     def __init__(self, min_face: int = 40):
-        package = need("mtcnn", "mtcnn")
+        package = need("mtcnn", "mtcnn", "the detector 'mtcnn'")
         self.net, self.min_face = package.MTCNN(stages=_stages(min_face)), min_face
 
     def __call__(self, image):
@@ -94,7 +87,9 @@ class Mtcnn:
 
 
 def _stages(min_face):
-    stages, images, boxes = (need(f"mtcnn.{name}", "mtcnn") for name in ("stages", "utils.images", "utils.bboxes"))
+    stages, images, boxes = (
+        need(f"mtcnn.{name}", "mtcnn", "the detector 'mtcnn'") for name in ("stages", "utils.images", "utils.bboxes")
+    )
 
     class Proposals(stages.StagePNet):
         def __call__(
@@ -137,7 +132,7 @@ class OnnxDetector:
     def __init__(self, path: str, size: int = 640, threshold: float = 0.5, overlap: float = 0.4):
         if not os.path.exists(path):
             raise FileNotFoundError(f"detector file {path!r} does not exist.")
-        runtime = need("onnxruntime", "onnxruntime")
+        runtime = need("onnxruntime", "onnxruntime", path)
         self.session = runtime.InferenceSession(path, providers=runtime.get_available_providers())
         outputs = len(self.session.get_outputs())
         if outputs not in (3, 9):

@@ -1,6 +1,5 @@
 """Any model file, model or function → one callable: normalised images (B, H, W, 3) float32 RGB → embeddings (B, D) float32."""
 
-import importlib
 import os
 from collections.abc import Callable
 
@@ -8,6 +7,7 @@ import keras
 import numpy as np
 
 import models
+from faces.extras import need
 
 Interface = Callable[[np.ndarray], np.ndarray]
 
@@ -50,13 +50,6 @@ def _open(path):
     return OPENERS[suffix](path)
 
 
-def _need(module, extra, path):
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"{path} needs {module}: pip install {extra}") from error
-
-
 def _keras(model):
     names = [layer.name for layer in model.layers[-5:]]
     if isinstance(model, models.FaceModel) or "embedding" in names:
@@ -78,7 +71,7 @@ def _saved_model(path):
 
 
 def _onnx(path):
-    runtime = _need("onnxruntime", "onnxruntime", path)
+    runtime = need("onnxruntime", "onnxruntime", path)
     session = runtime.InferenceSession(path, providers=runtime.get_available_providers())
     wanted = session.get_inputs()[0]
     channels_first = wanted.shape[1] == 3
@@ -92,7 +85,7 @@ def _onnx(path):
 
 
 def _torch(path):
-    torch = _need("torch", "torch", path)
+    torch = need("torch", "torch", path)
     module = torch.jit.load(path, map_location="cpu").eval()
 
     def embed(images):
@@ -104,7 +97,7 @@ def _torch(path):
 
 def _litert(path):
     """A file with a fixed batch is fed in pieces of that size, the last one filled up."""
-    interpreter = _need("ai_edge_litert.interpreter", "ai-edge-litert", path).Interpreter(path)
+    interpreter = need("ai_edge_litert.interpreter", "ai-edge-litert", path).Interpreter(path)
     interpreter.allocate_tensors()
     (wanted,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
     size = int(wanted["shape"][0])

@@ -67,7 +67,7 @@ def encode(image: np.ndarray, kind: str = ".jpg", quality: int = 95) -> bytes:
 
 
 def extension(data: bytes) -> str:
-    """ ".jpg", ".png", … by an image's first bytes; ".jpg" where they are strange."""
+    """Suffix ".jpg", ".png", … by an image's first bytes; ".jpg" where they are strange."""
     return next((suffix for begin, suffix in BEGINNINGS.items() if data.startswith(begin)), ".jpg")
 
 
