@@ -31,11 +31,10 @@ from formats.images import decode
 from measures.identification import search
 from measures.roc import Roc
 from measures.templates import image_features, pair_similarities, pool
+from measures.verification import FARS
 from runs import cli
 
 log = logging.getLogger("face")
-
-FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 
 class IJB_test:
@@ -189,13 +188,12 @@ def _of_bytes(model):
 
 
 def _restored(path, count):
-    with np.load(path, allow_pickle=False) as file:
-        if not {"embs", "embs_f"} <= set(file):
-            raise ValueError(f"{path}: expected arrays embs and embs_f, as -E writes them. Received: {sorted(file)}")
-        embs, flipped = file["embs"], file["embs_f"]
-    if len(embs) != count:
-        raise ValueError(f"{path} holds {len(embs)} embeddings, the set has {count} images.")
-    return embs, flipped
+    found = cached.read_npz(path)
+    if not {"embs", "embs_f"} <= set(found):
+        raise ValueError(f"{path}: expected arrays embs and embs_f, as -E writes them. Received: {sorted(found)}")
+    if len(found["embs"]) != count:
+        raise ValueError(f"{path} holds {len(found['embs'])} embeddings, the set has {count} images.")
+    return found["embs"], found["embs_f"]
 
 
 def rows_of(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -220,7 +218,9 @@ def plot_roc_and_calculate_tpr(scores, names=None, label=None, path=None):
     rows = {}
     for name, (one, same) in named.items():
         curve = Roc(one, same)
-        rates = {f"{far:g}": curve.tar_nearest(far) if far * len(curve.negatives) >= 1 else np.nan for far in FARS}
+        rates = {
+            f"{far:g}": curve.tar_nearest(far) if far * len(curve.negatives) >= 1 else np.nan for far in FARS[::-1]
+        }
         rows[name] = {"InsightFace": _their_name(name), **rates, "AUC": curve.auc}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("TAR at FAR")
     return table, plot.roc(named, path, least=1e-6)
@@ -241,14 +241,11 @@ def _named_scores(scores, names, label):
 
 
 def _from_file(path):
-    with np.load(path, allow_pickle=False) as file:
-        if not {"scores", "names", "label"} <= set(file):
-            raise ValueError(f"{path}: expected scores, names and label (written with -L). Received: {sorted(file)}")
-        stem = os.path.splitext(os.path.basename(path))[0]
-        return {
-            f"{stem} {name}": (one, file["label"].astype(bool))
-            for name, one in zip(file["names"], file["scores"], strict=True)
-        }
+    found = cached.read_npz(path)
+    if not {"scores", "names", "label"} <= set(found):
+        raise ValueError(f"{path}: expected scores, names and label (written with -L). Received: {sorted(found)}")
+    stem, same = os.path.splitext(os.path.basename(path))[0], found["label"].astype(bool)
+    return {f"{stem} {name}": (one, same) for name, one in zip(found["names"], found["scores"], strict=True)}
 
 
 def plot_dir_far_cmc_scores(scores, names=None, path=None):
@@ -304,11 +301,12 @@ def _plot_only(patterns):
     files = sorted(path for pattern in patterns for path in glob.glob(pattern))
     if not files:
         raise FileNotFoundError(f"--plot_only: no file is named like {' '.join(patterns)}.")
-    one_to_n = [path for path in files if "fars" in np.load(path)]
+    loaded = {os.path.basename(path): cached.read_npz(path) for path in files}
+    one_to_n = {
+        name: [one[key] for key in ("fars", "tpirs", "cmc1", "cmc2")] for name, one in loaded.items() if "fars" in one
+    }
     if one_to_n:
-        loaded = [np.load(path) for path in one_to_n]
-        results = [[one[key] for key in ("fars", "tpirs", "cmc1", "cmc2")] for one in loaded]
-        return plot_dir_far_cmc_scores(results, [os.path.basename(path) for path in one_to_n], "IJB_1N.png")[0]
+        return plot_dir_far_cmc_scores(list(one_to_n.values()), list(one_to_n), "IJB_1N.png")[0]
     return plot_roc_and_calculate_tpr(files, path="IJB_roc.png")[0]
 
 

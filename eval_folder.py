@@ -20,17 +20,16 @@ import pandas as pd
 import plot
 from faces.embed import embed_source
 from faces.interface import interface
-from formats import evalbin, sources
+from formats import cached, evalbin, sources
 from formats.images import decode, encode, sheet
 from measures.identification import Search, search
 from measures.quality import angular_fisher_score
-from measures.verification import unit
+from measures.verification import FARS, unit
 from runs import cli
 
 log = logging.getLogger("face")
 
 BLOCK, BINS = 1024, 1 << 16
-FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
 class People:
@@ -99,12 +98,10 @@ class Eval_folder(People):
         found = self._embeddings(model_interf, batch_size, save_embeddings)
         self.kept = np.flatnonzero(np.isfinite(found).all(axis=1))
         super().__init__(unit(found[self.kept]), self.source.labels[self.kept])
-        self.norms = np.linalg.norm(found[self.kept], axis=1)
 
     def _embeddings(self, model, batch_size, path):
         if path and os.path.exists(path):
-            with np.load(path, allow_pickle=False) as file:
-                found = file["embeddings"]
+            found = cached.read_npz(path).get("embeddings", ())
             if len(found) != len(self.source):
                 raise ValueError(
                     f"{path} holds {len(found)} embeddings, the data {len(self.source)} images: remove it."
