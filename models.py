@@ -14,7 +14,17 @@ from keras import layers, ops
 import backbones
 import losses  # noqa: F401  registers the losses, so that saved models are found
 import optimizers
-from backbones import fused_norm, resnet
+from backbones import fused_norm, parts, resnet, surgery, table
+from backbones.surgery import (  # noqa: F401  as models.add_l2_regularizer_2_model
+    AconC,
+    add_l2_regularizer_2_model,
+    convert_mixed_float16_to_float32,
+    convert_to_batch_renorm,
+    convert_to_mixed_float16,
+    replace_add_with_stochastic_depth,
+    replace_ReLU_with_PReLU,
+    replace_stochastic_depth_with_add,
+)
 from criteria.heads import Head, NormDense, NormDenseVPL, PartialNormDense, SoftmaxHead  # noqa: F401  as models.NormDense
 from foreign import mxnet, onnx, torch_state
 from formats import mxnetfile, onnxfile, torchfile
@@ -26,10 +36,11 @@ log = logging.getLogger("face")
 
 
 def print_buildin_models() -> None:
-    """Print every name that `buildin_models` knows."""
-    print(">>>> buildin_models")
-    print("InsightFace IR, mobile:", ", ".join(backbones.REGISTRY))
-    print("keras.applications:", ", ".join(sorted(backbones.applications())))
+    """Print every name that `buildin_models` knows, with parameters and multiply-additions as in `backbones.table`."""
+    print(">>>> buildin_models, 112×112×3 → 512, output_layer; million parameters, million multiply-additions")
+    for name in backbones.names():
+        tail, parameters, macs = table.TABLE[name]
+        print(f"{name:22} {tail:5} {parameters / 1e6:8.2f} {macs / 1e6:10.1f}")
 
 
 def buildin_models(
@@ -39,7 +50,9 @@ def buildin_models(
     """Backbone name or model → basic model, (B, H, W, C) normalised images → (B, emb_shape).
 
     `output_layer`: "E" BN, dropout, flatten, dense (InsightFace); "F" the same without the BN; "GAP" mean over the map;
-    "GDC" depthwise convolution over the whole map (MobileFaceNet). `dropout` 0 or 1 is none. `bn_momentum` and
+    "GDC" depthwise convolution over the whole map (MobileFaceNet); "GNAP" mean over the map, every place as strong as the
+    others (InsightFace; its mean length is the image's here, not the batch's, so that an embedding does not depend on its
+    neighbours); and with no batch norm at the end "G", BN and dense, and "H", dense alone. `dropout` 0 or 1 is none. `bn_momentum` and
     `bn_epsilon` go to every BatchNormalization when they differ from the defaults. `weights="imagenet"` downloads.
     """
     if output_layer not in TAILS:
@@ -47,23 +60,21 @@ def buildin_models(
     if isinstance(stem_model, str):
         stem_model = backbones.build(stem_model, input_shape, weights, **kwargs)
     if (bn_momentum, bn_epsilon) != (0.99, 0.001):
-        _set_batch_norm(stem_model, bn_momentum, bn_epsilon)
+        stem_model = surgery.change_batch_norm(stem_model, bn_momentum, bn_epsilon)
     bn = {"momentum": bn_momentum, "epsilon": bn_epsilon}
     x = stem_model.outputs[0]
     if add_pointwise_conv:
         x = _pointwise(x, x.shape[-1] // 2 if add_pointwise_conv == -1 else 512, pointwise_conv_act, bn)
     x = TAILS[output_layer](x, emb_shape, dropout if 0 < dropout < 1 else 0, use_bias, bn)
-    x = layers.BatchNormalization(scale=scale, name="pre_embedding", **bn)(x)
+    if output_layer not in BARE:
+        x = layers.BatchNormalization(scale=scale, name="pre_embedding", **bn)(x)
     x = layers.Activation("linear", dtype="float32", name="embedding")(x)
     return keras.Model(stem_model.inputs[0], x, name=stem_model.name)
 
 
-def _pointwise(x, filters, activation, bn):
-    x = layers.Conv2D(filters, 1, use_bias=False, name="pw_conv")(x)
-    x = layers.BatchNormalization(name="pw_bn", **bn)(x)
-    if activation.lower() == "prelu":
-        return layers.PReLU(shared_axes=[1, 2], name="pw_act")(x)
-    return layers.Activation(activation, name="pw_act")(x)
+def _pointwise(x, filters, activation, bn, name="pw"):
+    x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_conv")(x)
+    return parts.activate(layers.BatchNormalization(name=f"{name}_bn", **bn)(x), activation, f"{name}_act")
 
 
 def _dropout(x, rate, name):
@@ -91,6 +102,28 @@ def _tail_gap(x, units, dropout, use_bias, bn):
     return _dense(_dropout(x, dropout, "GAP_dropout"), units, use_bias, "GAP_dense")
 
 
+def _tail_g(x, units, dropout, use_bias, bn):
+    x = layers.Flatten(name="G_flatten")(layers.BatchNormalization(name="G_batchnorm", **bn)(x))
+    return _dense(_dropout(x, dropout, "G_dropout"), units, use_bias, "G_dense")
+
+
+def _tail_h(x, units, dropout, use_bias, bn):
+    return _dense(_dropout(layers.Flatten(name="H_flatten")(x), dropout, "H_dropout"), units, use_bias, "H_dense")
+
+
+def _tail_gnap(x, units, dropout, use_bias, bn):
+    if units > x.shape[-1]:
+        x = _pointwise(x, units, "relu", bn, "GNAP")
+    x = layers.BatchNormalization(scale=False, name="GNAP_batchnorm", **bn)(x)
+    length = ops.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)
+    x = x * (ops.mean(length, axis=(1, 2), keepdims=True) / length)
+    x = _dropout(layers.GlobalAveragePooling2D(name="GNAP_pool")(x), dropout, "GNAP_dropout")
+    if units == x.shape[-1]:
+        return x
+    x = layers.BatchNormalization(scale=False, name="GNAP_pool_batchnorm", **bn)(x)
+    return _dense(x, units, use_bias, "GNAP_dense")
+
+
 def _tail_gdc(x, units, dropout, use_bias, bn):
     if x.shape[1] is None or x.shape[2] is None:
         raise ValueError(
@@ -102,76 +135,10 @@ def _tail_gdc(x, units, dropout, use_bias, bn):
     return layers.Flatten(name="GDC_flatten")(x)
 
 
-TAILS = {"E": _tail_e, "F": _tail_f, "GAP": _tail_gap, "GDC": _tail_gdc}
-
-
-def _set_batch_norm(model, momentum, epsilon):
-    for layer in model._flatten_layers():
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum, layer.epsilon = momentum, epsilon
-
-
-# ------------------------------------------------------------------------------------------------------------ surgery
-
-
-def rebuild(model: keras.Model, change) -> keras.Model:
-    """Copy of a functional model with `change(layer)` in place of each layer (None: the layer as it is).
-
-    Weights and trainable flags are carried over layer by layer; a changed layer keeps those whose shapes fit.
-    """
-
-    def clone(layer):
-        new = change(layer)
-        return type(layer).from_config(layer.get_config()) if new is None else new
-
-    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    for old, new in zip(_leaves(model), _leaves(copy), strict=True):
-        new.trainable = old.trainable
-        if [tuple(w.shape) for w in old.weights] == [tuple(w.shape) for w in new.weights]:
-            new.set_weights(old.get_weights())
-    return copy
-
-
-def _leaves(model):
-    return [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
-
-
-def add_l2_regularizer_2_model(
-    model, weight_decay, custom_objects=None, apply_to_batch_normal=False, apply_to_bias=False
-) -> keras.Model:
-    """Copy with L2(weight_decay / 2) on Dense and convolution kernels, BN gammas and betas, PReLU alphas; weights kept.
-
-    The loss grows by weight_decay / 2 · Σw²: the gradient is weight_decay · w, as in MXNet and torch. Batch
-    normalisation (and PReLU) and biases only when asked for.
-    """
-    suffixes = ["kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer"]
-    suffixes += ["bias_regularizer"] if apply_to_bias else []
-    suffixes += ["gamma_regularizer", "beta_regularizer", "alpha_regularizer"] if apply_to_batch_normal else []
-    regularizer = keras.regularizers.serialize(keras.regularizers.L2(weight_decay / 2))
-
-    def change(layer):
-        config = layer.get_config()
-        named = [name for name in suffixes if name in config]
-        return type(layer).from_config({**config, **dict.fromkeys(named, regularizer)}) if named else None
-
-    return rebuild(model, change)
-
-
-def replace_ReLU_with_PReLU(model, target_activation="PReLU", **kwargs) -> keras.Model:  # noqa: N802
-    """Copy with PReLU(0.25, one slope a channel), or another activation, for every ReLU; all other weights kept."""
-
-    def change(layer):
-        is_relu = isinstance(layer, layers.ReLU) or (
-            isinstance(layer, layers.Activation) and layer.activation is keras.activations.relu
-        )
-        if not is_relu:
-            return None
-        if target_activation != "PReLU":
-            return layers.Activation(target_activation, name=layer.name, **kwargs)
-        quarter = keras.initializers.Constant(0.25)
-        return layers.PReLU(alpha_initializer=quarter, shared_axes=[1, 2], name=layer.name, **kwargs)
-
-    return rebuild(model, change)
+TAILS = {
+    "E": _tail_e, "F": _tail_f, "GAP": _tail_gap, "GDC": _tail_gdc, "GNAP": _tail_gnap, "G": _tail_g, "H": _tail_h,
+}  # fmt: skip
+BARE = ("G", "H")  # the embedding is what the dense layer gives, without a batch norm
 
 
 # ---------------------------------------------------------------------------------------------------------- FaceModel
@@ -337,25 +304,30 @@ def load(path: str, custom_objects: dict | None = None, compile: bool = True) ->
 def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3)) -> keras.Model:
     """File of another program → basic model of images (x − 127.5) / 128.
 
-    arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large) and `.onnx` exports of its networks, MXNet's
+    arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large, vit_*) and `.onnx` exports of its networks, MXNet's
     `model-symbol.json` or `model-0000.params` (both in one folder), Keras_insightface's `.h5`. None of torch, onnx and mxnet is needed.
     ValueError says what is not known.
     """
     if path.endswith((".pt", ".pth")):
-        state = torchfile.read_state(path)
-        model = buildin_models(**torch_state.describe(state, resnet.DEPTHS, path), input_shape=input_shape)
-        for name, arrays in torch_state.weights(state, model).items():
-            model.get_layer(name).set_weights(arrays)
-        return _scaled_stem(model)
+        return _from_state(torchfile.read_state(path), input_shape, path)
     if path.endswith((".json", ".params")):
         symbol, params = _mxnet_pair(path)
         return mxnet.build(symbol, mxnetfile.read_params(params), input_shape)
     if path.endswith(".onnx"):
-        model = onnx.build(onnxfile.read_graph(path), input_shape, path)
-        return _scaled_stem(model)
+        graph = onnxfile.read_graph(path)
+        if "pos_embed" in graph.weights:
+            return _from_state(torch_state.from_graph(graph.weights, graph.products()), input_shape, path)
+        return _scaled_stem(onnx.build(graph, input_shape, path))
     if path.endswith((".h5", ".keras")):
         return split(load(path, compile=False))[0]
     raise ValueError(f"{path}: expected .pt, .pth, .onnx, -symbol.json, .params, .h5 or .keras.")
+
+
+def _from_state(state, input_shape, path):
+    model = buildin_models(**torch_state.describe(state, resnet.DEPTHS, path), input_shape=input_shape)
+    for name, arrays in torch_state.weights(state, model).items():
+        model.get_layer(name).set_weights(arrays)
+    return _scaled_stem(model)
 
 
 def _scaled_stem(model):

@@ -4,18 +4,21 @@
 """
 
 import difflib
-import inspect
 from collections.abc import Callable
 
 import keras
 
+from backbones import applications
+
 REGISTRY: dict[str, Callable] = {}
+TAILS: dict[str, str] = {}
 
 
-def register(*names: str, **options):
-    """Decorator: `build(name)` calls the builder with `input_shape` and these options."""
+def register(*names: str, tail: str = "GDC", **options):
+    """Decorator: `build(name)` calls the builder with `input_shape` and these options. `tail`: the `output_layer` it was published with."""
 
     def keep(builder):
+        TAILS.update(dict.fromkeys(names, tail))
         for name in names:
             REGISTRY[name] = lambda input_shape, _name=name, **kw: builder(_name, input_shape, **{**options, **kw})
         return builder
@@ -23,15 +26,9 @@ def register(*names: str, **options):
     return keep
 
 
-def applications() -> dict[str, Callable]:
-    """Lower-case name → builder, of every model in `keras.applications`."""
-    found = inspect.getmembers(keras.applications, inspect.isfunction)
-    return {name.lower(): builder for name, builder in found}
-
-
 def names() -> list[str]:
     """All names that `build` knows."""
-    return [*REGISTRY, *sorted(applications())]
+    return [*REGISTRY, *sorted(applications.known())]
 
 
 def build(name: str, input_shape: tuple[int, int, int], weights: str | None = None, **kwargs) -> keras.Model:
@@ -47,26 +44,22 @@ def build(name: str, input_shape: tuple[int, int, int], weights: str | None = No
                 f"{name}: there are no {weights!r} weights. Use weights=None, or load your own file with pretrained=."
             )
         return REGISTRY[key](tuple(input_shape), **kwargs)
-    if key not in applications():
+    if key not in applications.known():
         near = difflib.get_close_matches(key, names(), 1)
         raise ValueError(
             f"unknown backbone {name!r}." + (f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(names())}")
         )
-    return _application(applications()[key], input_shape, weights, kwargs)
+    return applications.build(applications.known()[key], input_shape, weights, **kwargs)
 
 
-def _application(builder, input_shape, weights, kwargs):
-    if "include_preprocessing" in inspect.signature(builder).parameters:
-        kwargs = {"include_preprocessing": False, **kwargs}
-    try:
-        return builder(input_shape=tuple(input_shape), include_top=False, weights=weights, **kwargs)
-    except Exception as error:
-        if weights is None or not any(word in str(error) for word in ("fetch", "URL", "url", "resolve")):
-            raise
-        raise ValueError(
-            f"{builder.__name__}: weights={weights!r} could not be downloaded ({error}). "
-            "Use weights=None, or give the path of a weights file that you have."
-        ) from error
-
-
-from backbones import mobile_facenet, resnet  # noqa: E402, F401  registers the families
+from backbones import (  # noqa: E402, F401  registers the families
+    ghostnet,
+    inception_resnet_v1,
+    mobile_facenet,
+    mobilenet,
+    resnet,
+    resnext,
+    sphereface,
+    vargface,
+    vit,
+)

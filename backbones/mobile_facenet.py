@@ -6,24 +6,15 @@ The tail (global depthwise convolution and embedding) is `models.buildin_models`
 import keras
 from keras import layers
 
-from backbones import register
+from backbones import parts, register
 
 
 def norm(x, name):
-    return layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+    return parts.norm(x, f"{name}_bn", momentum=0.99, epsilon=1e-3)
 
 
 def prelu(x, name):
-    quarter = keras.initializers.Constant(0.25)
-    return layers.PReLU(alpha_initializer=quarter, shared_axes=[1, 2], name=f"{name}_prelu")(x)
-
-
-def squeeze_excite(x, name):
-    channels = x.shape[-1]
-    s = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_pool")(x)
-    s = prelu(layers.Conv2D(channels // 4, 1, name=f"{name}_se_reduce")(s), f"{name}_se")
-    s = layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_se_expand")(s)
-    return layers.Multiply(name=f"{name}_se_scale")([x, s])
+    return parts.activate(x, "prelu", f"{name}_prelu")
 
 
 def bottleneck(x, filters, stride, expand, use_se, name):
@@ -33,7 +24,7 @@ def bottleneck(x, filters, stride, expand, use_se, name):
     y = layers.DepthwiseConv2D(3, stride, "same", use_bias=False, name=f"{name}_2_depthwise")(y)
     y = prelu(norm(y, f"{name}_2"), f"{name}_2")
     y = norm(layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_3_conv")(y), f"{name}_3")
-    return squeeze_excite(y, f"{name}_3") if use_se else y
+    return parts.squeeze_excite(y, filters // 4, "prelu", f"{name}_3_se") if use_se else y
 
 
 @register("mobilefacenet")
@@ -57,15 +48,12 @@ def build(
 
 
 def conv_block(x, filters, kernel, stride, name, groups=1, active=True):
-    """Convolution that pads as torch does, batch norm, PReLU."""
-    if kernel > 1 and stride > 1:
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
-    padding = "valid" if stride > 1 else "same"
+    """Convolution, batch norm, PReLU."""
     if groups == x.shape[-1] == filters:
-        x = layers.DepthwiseConv2D(kernel, stride, padding, use_bias=False, name=f"{name}_dw")(x)
+        x = parts.depthwise(x, kernel, stride, f"{name}_dw")
     else:
-        x = layers.Conv2D(filters, kernel, stride, padding, groups=groups, use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
+        x = parts.conv(x, filters, kernel, stride, f"{name}_conv", groups)
+    x = parts.norm(x, f"{name}_bn")
     return prelu(x, name) if active else x
 
 

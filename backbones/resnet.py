@@ -1,13 +1,13 @@
 """InsightFace's IR networks: improved residual units, stride in the second convolution, no pooling.
 
-Deng et al., CVPR 2019, arXiv:1801.07698, section 3.1. Strided convolutions pad one pixel on each side, as torch and
-MXNet do, so that weights of either fit.
+Deng et al., CVPR 2019, arXiv:1801.07698, section 3.1.
 """
 
 import keras
 from keras import layers
 
 from backbones import register
+from backbones.parts import activate, conv, norm, squeeze_excite
 
 DEPTHS = {
     "r18": (2, 2, 2, 2),
@@ -20,34 +20,6 @@ DEPTHS = {
 WIDTHS = (64, 128, 256, 512)
 
 
-def norm(x, name):
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
-
-
-def conv(x, filters, kernel, stride, name):
-    if kernel > 1 and stride > 1:
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
-    padding = "valid" if stride > 1 else "same"
-    return layers.Conv2D(
-        filters, kernel, stride, padding, use_bias=False, kernel_initializer="he_normal", name=name
-    )(x)  # fmt: skip
-
-
-def activate(x, activation, name):
-    if activation.lower() == "prelu":
-        return layers.PReLU(alpha_initializer=keras.initializers.Constant(0.25), shared_axes=[1, 2], name=name)(x)
-    return layers.Activation(activation, name=name)(x)
-
-
-def squeeze_excite(x, activation, name):
-    """Channels weighed by a two-layer network on their means, reduction 16 (Hu et al., CVPR 2018)."""
-    channels = x.shape[-1]
-    s = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
-    s = activate(layers.Conv2D(channels // 16, 1, name=f"{name}_reduce")(s), activation, f"{name}_act")
-    s = layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_expand")(s)
-    return layers.Multiply(name=f"{name}_scale")([x, s])
-
-
 def block(x, filters, stride, activation, use_se, name):
     short = x
     if stride != 1 or x.shape[-1] != filters:
@@ -55,7 +27,7 @@ def block(x, filters, stride, activation, use_se, name):
     y = conv(norm(x, f"{name}_1_bn"), filters, 3, 1, f"{name}_1_conv")
     y = activate(norm(y, f"{name}_2_bn"), activation, f"{name}_act")
     y = norm(conv(y, filters, 3, stride, f"{name}_2_conv"), f"{name}_3_bn")
-    y = squeeze_excite(y, activation, f"{name}_se") if use_se else y
+    y = squeeze_excite(y, filters // 16, activation, f"{name}_se") if use_se else y
     return layers.Add(name=f"{name}_add")([short, y])
 
 
@@ -70,8 +42,8 @@ def ir_net(input_shape, depths, widths=WIDTHS, activation="prelu", use_se=False,
     return keras.Model(inputs, x, name=name)
 
 
-@register(*DEPTHS)
-@register(*(f"se_{name}" for name in DEPTHS), use_se=True)
+@register(*DEPTHS, tail="E")
+@register(*(f"se_{name}" for name in DEPTHS), tail="E", use_se=True)
 def build(name, input_shape, use_se=False, **kwargs):
     return ir_net(input_shape, DEPTHS[name.removeprefix("se_")], use_se=use_se, name=name, **kwargs)
 
@@ -84,7 +56,7 @@ def plain_block(x, filters, activation, name):
     return activate(layers.Add(name=f"{name}_add")([short, y]), activation, f"{name}_2_act")
 
 
-@register("r_tiny")
+@register("r_tiny", tail="E")
 def build_tiny(name, input_shape, widths=(64, 128, 256), activation="relu", crop=0):
     """A residual network for small sets and CPUs: a 5×5 stem of stride 4, then one unit a width.
 

@@ -1,6 +1,8 @@
 """Any model file, model or function → one callable: normalised images (B, H, W, 3) float32 RGB → embeddings (B, D) float32."""
 
 import os
+import re
+import zipfile
 from collections.abc import Callable
 
 import keras
@@ -12,14 +14,16 @@ from faces.extras import need
 Interface = Callable[[np.ndarray], np.ndarray]
 
 
-def interface(model: str | keras.Model | Callable) -> Interface:
-    """Keras model or file (.keras, .h5, SavedModel folder), ONNX, torch-jit (.pt, .pth), LiteRT (.tflite), or a callable as it is.
+def interface(model: str | keras.Model | Callable, threads: int | None = None, delegate: bool = True) -> Interface:
+    """Keras model or file (.keras, .h5, SavedModel folder), ONNX, torch-jit or state dict (.pt, .pth), LiteRT (.tflite), MXNet
+    (-symbol.json, .params or "prefix,epoch"), or a callable as it is.
 
-    Images are (x − 127.5) / 128. A full model gives the embedding under its head. ImportError names the extra that a file needs.
-    `image_size` tells the height and width that the result takes.
+    Images are (x − 127.5) / 128; a file that takes uint8 gets them back as they were. A full model gives the embedding under its
+    head. ImportError names the extra that a file needs. `image_size` tells the height and width that the result takes.
+    `threads` (None: as the library likes) and `delegate` (LiteRT's XNNPACK) are for LiteRT and ONNX.
     """
     if isinstance(model, str):
-        return _open(model)
+        return _open(model, threads, delegate)
     if isinstance(model, keras.Model):
         return _keras(model)
     if callable(model):
@@ -39,7 +43,10 @@ def _sized(embed, shape):
     return embed
 
 
-def _open(path):
+def _open(path, threads, delegate):
+    if re.fullmatch(r".+,\d+", path):  # MXNet's "prefix,epoch"
+        prefix, epoch = path.rsplit(",", 1)
+        path = f"{prefix}-{int(epoch):04d}.params"
     if not os.path.exists(path):
         raise FileNotFoundError(f"model file {path!r} does not exist.")
     suffix = os.path.splitext(path)[1]
@@ -47,44 +54,57 @@ def _open(path):
         return _saved_model(path)
     if suffix not in OPENERS:
         raise ValueError(f"model file {path!r}: expected {', '.join(OPENERS)} or a SavedModel folder.")
-    return OPENERS[suffix](path)
+    return OPENERS[suffix](path, threads, delegate)
+
+
+def _pixels(images):
+    """Normalised images → uint8."""
+    return np.clip(np.rint(np.asarray(images, np.float32) * 128 + 127.5), 0, 255).astype(np.uint8)
 
 
 def _keras(model):
     names = [layer.name for layer in model.layers[-5:]]
     if isinstance(model, models.FaceModel) or "embedding" in names:
         model, _ = models.split(model)
+    fit = _pixels if model.inputs[0].dtype == "uint8" else np.float32
     return _sized(
-        lambda images: np.asarray(model.predict_on_batch(np.asarray(images, np.float32)), np.float32),
-        model.input_shape[1:3],
+        lambda images: np.asarray(model.predict_on_batch(np.asarray(fit(images))), np.float32), model.input_shape[1:3]
     )
 
 
 def _saved_model(path):
     layer = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
+    (wanted,) = layer.call_endpoint_fn.structured_input_signature[1].values()
+    fit = _pixels if wanted.dtype.name == "uint8" else np.float32
 
     def embed(images):
-        found = layer(np.asarray(images, np.float32))
+        found = layer(fit(images))
         return np.asarray(next(iter(found.values())) if isinstance(found, dict) else found, np.float32)
 
-    return embed
+    return _sized(embed, wanted.shape[1:3])
 
 
-def _onnx(path):
+def _onnx(path, threads, delegate):
     runtime = need("onnxruntime", "onnxruntime", path)
-    session = runtime.InferenceSession(path, providers=runtime.get_available_providers())
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    session = runtime.InferenceSession(path, options, providers=runtime.get_available_providers())
     wanted = session.get_inputs()[0]
     channels_first = wanted.shape[1] == 3
+    fit = _pixels if wanted.type == "tensor(uint8)" else np.float32
 
     def embed(images):
-        images = np.asarray(images, np.float32)
+        images = np.asarray(fit(images))
         images = images.transpose(0, 3, 1, 2) if channels_first else images
         return session.run(None, {wanted.name: np.ascontiguousarray(images)})[0]
 
     return _sized(embed, wanted.shape[2:4] if channels_first else wanted.shape[1:3])
 
 
-def _torch(path):
+def _torch(path, threads, delegate):
+    """A state dict holds no program and is imported; what torch.jit saved holds one."""
+    if not _is_program(path):
+        return _keras(models.import_weights(path))
     torch = need("torch", "torch", path)
     module = torch.jit.load(path, map_location="cpu").eval()
 
@@ -95,15 +115,25 @@ def _torch(path):
     return embed
 
 
-def _litert(path):
+def _is_program(path):
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("constants.pkl") for name in archive.namelist())
+
+
+def _litert(path, threads, delegate):
     """A file with a fixed batch is fed in pieces of that size, the last one filled up."""
-    interpreter = need("ai_edge_litert.interpreter", "ai-edge-litert", path).Interpreter(path)
+    litert = need("ai_edge_litert.interpreter", "ai-edge-litert", path)
+    kind = litert.OpResolverType.BUILTIN if delegate else litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = litert.Interpreter(path, num_threads=threads, experimental_op_resolver_type=kind)
     interpreter.allocate_tensors()
     (wanted,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-    size = int(wanted["shape"][0])
+    size, (scale, zero) = int(wanted["shape"][0]), wanted["quantization"]
+    pixels = wanted["dtype"] == np.uint8
 
     def piece(images):
-        filled = np.zeros((size, *images.shape[1:]), np.float32)
+        images = _pixels(images) if pixels else images
+        images = np.rint(images / scale + zero) if pixels and scale else images
+        filled = np.zeros((size, *images.shape[1:]), wanted["dtype"])
         filled[: len(images)] = images
         interpreter.set_tensor(wanted["index"], filled)
         interpreter.invoke()
@@ -113,11 +143,17 @@ def _litert(path):
     return _sized(whole, wanted["shape"][1:3])
 
 
+def _imported(path, threads, delegate):
+    return _keras(models.import_weights(path))
+
+
 OPENERS = {
-    ".keras": lambda path: _keras(models.load(path, compile=False)),
-    ".h5": lambda path: _keras(models.load(path, compile=False)),
+    ".keras": lambda path, *_: _keras(models.load(path, compile=False)),
+    ".h5": lambda path, *_: _keras(models.load(path, compile=False)),
     ".onnx": _onnx,
     ".pt": _torch,
     ".pth": _torch,
     ".tflite": _litert,
+    ".params": _imported,
+    ".json": _imported,
 }

@@ -42,17 +42,32 @@ def describe(state: dict[str, np.ndarray], depths: dict[str, tuple], path: str =
             "output_layer": "GDC",
             **TORCH_BN,
         }
-    known, first = "r18 … r200, mbf, mbf_large", ", ".join(list(state)[:4])
+    if "blocks.0.attn.qkv.weight" in state:
+        return _describe_vit(state, path)
+    known, first = "r18 … r200, mbf, mbf_large, vit_*", ", ".join(list(state)[:4])
     raise ValueError(f"{path}: not a backbone of arcface_torch that is known ({known}). Its first tensors: {first}")
 
 
+def _describe_vit(state, path):
+    size = (state["pos_embed"].shape[-1], 1 + max(int(m[1]) for n in state if (m := re.match(r"blocks\.(\d+)\.", n))))
+    if size not in VITS or "norm.weight" not in state:
+        raise ValueError(f"{path}: a transformer of width and depth {size}. Known are {VITS}, with layer normalisation.")
+    return {"stem_model": VITS[size], "emb_shape": len(state["feature.2.weight"]), "output_layer": "F", "dropout": 0,
+            "bn_momentum": 0.9, "bn_epsilon": 2e-5}  # fmt: skip
+
+
+VITS = {(256, 12): "vit_t", (512, 12): "vit_s", (512, 24): "vit_b", (768, 24): "vit_l"}
 TORCH_BN = {"dropout": 0, "bn_momentum": 0.9, "bn_epsilon": 1e-5}
 
 
 def weights(state: dict[str, np.ndarray], model) -> dict[str, list[np.ndarray]]:
     """Layer name → its weights, for a model built as `describe` says; ValueError where a tensor is missing or is left over."""
     groups = _groups(state)
-    found = _ir(groups, model) if "fc" in groups else _by_order(groups, model)
+    kind = _ir if "fc" in groups else _vit if "patch_embed.proj" in groups else _by_order
+    try:
+        found = kind(groups, model)
+    except KeyError as error:
+        raise ValueError(f"the tensors do not fit: {error} is missing.") from error
     layers = {layer.name: layer for layer in model.layers if layer.weights}
     if set(layers) != set(found):
         raise ValueError(f"the tensors do not fit: {sorted(set(layers) ^ set(found))[:4]} are on one side only.")
@@ -91,6 +106,55 @@ def _ir(groups, model):
     )  # torch flattens channels first
     found["E_dense"] = [table.reshape(len(table), -1).T, groups["fc"]["bias"]]
     return found
+
+
+VIT_ENDS = {"norm": "norm", "feature.0": "joined", "feature.1": "joined_bn", "feature.2": "F_dense", "feature.3": "pre_embedding"}
+VIT_LAYERS = {"norm1": "norm1", "norm2": "norm2", "attn.proj": "proj", "mlp.fc1": "fc1", "mlp.fc2": "fc2"}
+
+
+def _vit(groups, model):
+    """The vectors of the places and the bias of the patches are one bias here; what masks patches in training is left out."""
+    found = {ours: _vector_layer(groups[theirs]) for theirs, ours in VIT_ENDS.items()}
+    patches = groups["patch_embed.proj"]
+    kernel = patches["weight"].transpose(2, 3, 1, 0).reshape(-1, len(patches["weight"]))
+    found["embed"] = [kernel, groups[""]["pos_embed"][0] + patches["bias"]]
+    for module, tensors in groups.items():
+        place = re.match(r"blocks\.(\d+)\.(.+)", module)
+        if place and place[2] == "attn.qkv":
+            for part, table in zip("qkv", np.split(tensors["weight"], 3), strict=True):
+                found[f"unit{int(place[1]) + 1}_{part}"] = [table.T]
+        elif place:
+            found[f"unit{int(place[1]) + 1}_{VIT_LAYERS[place[2]]}"] = _vector_layer(tensors)
+    return found
+
+
+def _vector_layer(tensors):
+    """As `_layer`, but a weight of one dimension is that of a layer normalisation."""
+    if tensors["weight"].ndim == 1 and "running_mean" not in tensors:
+        return [tensors["weight"], tensors["bias"]]
+    return _layer(tensors)
+
+
+def from_graph(weights: dict[str, np.ndarray], products: list[str]) -> dict[str, np.ndarray]:
+    """Weights of an ONNX export of a transformer → its state dict.
+
+    Exporters keep the names of all weights but those of matrix products (`products`, in order), which they turn round.
+    """
+    parts = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    names = [f"blocks.{unit}.{part}.weight" for unit in range(len(products) // len(parts)) for part in parts]
+    names += [name for name in ("feature.0.weight", "feature.2.weight") if name not in weights]
+    turned = {name: weights[given].T for name, given in zip(names, products, strict=False)}
+    folded = {}
+    for dense, norm in (("feature.0", "feature.1"), ("feature.2", "feature.3")):
+        if f"{dense}.weight_bias" in weights:
+            folded |= _identity_norm(norm, weights[f"{dense}.weight_bias"])
+    return {**weights, **turned, **folded}
+
+
+def _identity_norm(name, bias, epsilon=2e-5):
+    """What stands for a batch norm that the exporter has put into the product before it."""
+    values = (np.full_like(bias, np.sqrt(1 + epsilon)), bias, np.zeros_like(bias), np.ones_like(bias))
+    return {f"{name}.{kind}": value for kind, value in zip(BN, values, strict=True)}
 
 
 def _by_order(groups, model):

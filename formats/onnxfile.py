@@ -31,6 +31,11 @@ class Graph:
     inputs: list[str]
     outputs: list[str]
 
+    def products(self) -> list[str]:
+        """Names of the weights of matrix products, in order."""
+        given = [name for node in self.nodes if node.operation == "MatMul" for name in node.inputs]
+        return [name for name in given if name in self.weights]
+
 
 def read_graph(path: str) -> Graph:
     """ONNX file → Graph; ValueError where it is none."""

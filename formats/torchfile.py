@@ -38,6 +38,10 @@ def read_state(path: str) -> dict[str, np.ndarray]:
     return arrays
 
 
+class _Dict(dict):
+    """A state dict carries attributes (`_metadata`), which a plain dict cannot."""
+
+
 class _Unpickler(pickle._Unpickler):
     def __init__(self, archive, pickled):
         super().__init__(io.BytesIO(archive.read(pickled)))
@@ -45,7 +49,7 @@ class _Unpickler(pickle._Unpickler):
 
     def find_class(self, module, name):
         if (module, name) == ("collections", "OrderedDict"):
-            return dict
+            return _Dict
         if module == "torch._utils" and name in REBUILDERS:
             return REBUILDERS[name]
         if module == "torch" and name in STORAGES:

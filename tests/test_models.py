@@ -10,15 +10,6 @@ import models
 import optimizers
 
 FACES = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
-OURS = [n for n in backbones.REGISTRY if n not in ("r101", "r200", "se_r101", "se_r200", "se_r100", "r100")]
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_backbones(name):
-    model = backbones.build(name, (32, 48, 3))
-    assert len(model.output_shape) == 4 and model.output_shape[1] < model.output_shape[2] <= 4
-    again = type(model).from_config(model.get_config())
-    assert again.count_params() == model.count_params()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +57,7 @@ def test_keras_applications_and_bn_options():
 def test_errors():
     with pytest.raises(ValueError, match=r"unknown backbone 'r5O'. Did you mean 'r50'\?"):
         models.buildin_models("r5O")
-    with pytest.raises(ValueError, match="output_layer: expected one of E, F, GAP, GDC. Received: 'X'"):
+    with pytest.raises(ValueError, match="output_layer: expected one of E, F, GAP, GDC, GNAP, G, H. Received: 'X'"):
         models.buildin_models("r18", output_layer="X")
     with pytest.raises(ValueError, match="no 'imagenet' weights"):
         models.buildin_models("r18", weights="imagenet")

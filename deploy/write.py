@@ -1,0 +1,115 @@
+"""Basic model → file of LiteRT, ONNX, SavedModel or Keras."""
+
+import os
+import tempfile
+
+import keras
+import numpy as np
+from keras import layers
+
+import models
+from deploy.fold import fold_batch_norm
+from faces.extras import need
+
+SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "savedmodel": "", "keras": ".keras"}
+QUANTIZE = ("fp16", "int8", "dynamic")
+
+
+def inference_model(model: keras.Model, raw: bool = True, unit_length: bool = False, batch: int | None = None) -> keras.Model:
+    """Basic model → the same for use alone: batch norms folded, last layer "embedding".
+
+    `raw`: images come as uint8 (B, H, W, C) and are normalised inside, (x − 127.5) / 128; otherwise normalised, float32.
+    `unit_length`: embeddings are divided by their length.
+    """
+    inputs = layers.Input(model.input_shape[1:], batch, "uint8" if raw else "float32", name="image")
+    x = layers.Rescaling(1 / 128, -127.5 / 128, name="normalise")(inputs) if raw else inputs
+    x = fold_batch_norm(model)(x)
+    x = layers.UnitNormalization(name="unit_length")(x) if unit_length else x
+    return keras.Model(inputs, layers.Activation("linear", dtype="float32", name="embedding")(x), name=model.name)
+
+
+def write(
+    model: keras.Model, path: str, to: str, quantize: str | None = None, images: np.ndarray | None = None, raw: bool = True,
+    unit_length: bool = False, batch: int | None = None,
+) -> None:  # fmt: skip
+    """Basic model → file (a folder for "savedmodel").  `images`: uint8 (n, H, W, C), what "int8" is calibrated on.
+
+    LiteRT files take one image at a time unless `batch` says otherwise. ValueError where `quantize` is not to be had.
+    """
+    if quantize == "int8" and images is None:
+        raise ValueError("int8 needs images to be calibrated on, a hundred or more as in training: give --data.")
+    if quantize and to not in ("litert", "onnx"):
+        raise ValueError(f"quantize: {quantize!r} is for litert and onnx. Received: {to!r}")
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    options = {"raw": raw, "unit_length": unit_length, "batch": batch}
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(path))) as home:
+        part = os.path.join(home, f"part{SUFFIXES[to]}")
+        WRITERS[to](model, part, quantize, images, options)
+        os.replace(part, path)
+
+
+def _litert(model, path, quantize, images, options):
+    from tensorflow import lite
+
+    raw, optimise = options["raw"], {"optimizations": [lite.Optimize.DEFAULT]} if quantize else {}
+    target = {"supported_ops": [lite.OpsSet.TFLITE_BUILTINS]}
+    if quantize == "fp16":
+        target["supported_types"] = [np.float16]
+    if quantize == "int8":
+        scale = (lambda x: x) if raw else lambda x: (x - 127.5) / 128
+        optimise["representative_dataset"] = lambda: ([scale(image[None].astype(np.float32))] for image in images)
+        optimise["inference_input_type"] = np.uint8 if raw else np.float32
+    whole = inference_model(model, **{**options, "batch": options["batch"] or 1})
+    whole = _float_input(whole) if quantize == "int8" and raw else whole
+    whole.export(path, format="litert", verbose=False, target_spec=target, **optimise)
+
+
+def _float_input(model):
+    """Of raw values: the converter makes it uint8 itself, and quantises from there."""
+    inputs = layers.Input(batch_shape=model.input.shape, dtype="float32", name="image")
+    x = inputs
+    for layer in model.layers[1:]:
+        x = layer(x)
+    return keras.Model(inputs, x, name=model.name)
+
+
+def _onnx(model, path, quantize, images, options):
+    for module, package in (("onnx", "onnx"), ("tf2onnx", "tf2onnx")):
+        need(module, package, "an ONNX export")
+    plain = path if not quantize else f"{path}.plain.onnx"
+    inference_model(model, **options).export(plain, format="onnx", verbose=False)
+    if quantize:
+        ONNX_QUANTIZE[quantize](plain, path, images, options["raw"])
+
+
+def _onnx_fp16(plain, path, images, raw):
+    onnx = need("onnx", "onnx", "an ONNX export")
+    float16 = need("onnxruntime.transformers.float16", "onnxruntime", "fp16 in ONNX")
+    onnx.save(float16.convert_float_to_float16(onnx.load(plain), keep_io_types=True), path)
+
+
+def _onnx_dynamic(plain, path, images, raw):
+    quantization = need("onnxruntime.quantization", "onnxruntime", "quantisation in ONNX")
+    quantization.quantize_dynamic(plain, path, weight_type=quantization.QuantType.QUInt8)
+
+
+def _onnx_int8(plain, path, images, raw):
+    quantization = need("onnxruntime.quantization", "onnxruntime", "quantisation in ONNX")
+    images = images if raw else (images.astype(np.float32) - 127.5) / 128
+    batches = iter([{"image": image[None]} for image in images])
+    reader = type("Reader", (quantization.CalibrationDataReader,), {"get_next": lambda self: next(batches, None)})()
+    quantization.quantize_static(plain, path, reader, per_channel=True)
+
+
+ONNX_QUANTIZE = {"fp16": _onnx_fp16, "dynamic": _onnx_dynamic, "int8": _onnx_int8}
+
+
+def _savedmodel(model, path, quantize, images, options):
+    inference_model(model, **options).export(path, format="tf_saved_model", verbose=False)
+
+
+def _keras(model, path, quantize, images, options):
+    models.save(inference_model(model, **options), path)
+
+
+WRITERS = {"litert": _litert, "onnx": _onnx, "savedmodel": _savedmodel, "keras": _keras}
