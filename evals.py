@@ -74,7 +74,7 @@ def read_pairs(path: str, pairs_file: str | None = None) -> Pairs:
         return _folder_pairs(os.path.dirname(path), path)
     images, same = evalbin.read_bin(path)
     name = os.path.splitext(os.path.basename(path))[0]
-    return Pairs(name, images, same, _sha256(path))
+    return Pairs(name, images, same, sha256_of(path))
 
 
 def _find_pairs_file(folder):
@@ -89,7 +89,7 @@ def _find_pairs_file(folder):
 def _folder_pairs(folder, pairs_file):
     first, second, same = lists.read_pairs(pairs_file)
     images = [_read(os.path.join(folder, path)) for pair in zip(first, second, strict=True) for path in pair]
-    return Pairs(os.path.basename(os.path.abspath(folder)), images, np.array(same), _sha256(pairs_file))
+    return Pairs(os.path.basename(os.path.abspath(folder)), images, np.array(same), sha256_of(pairs_file))
 
 
 def _read(path):
@@ -97,7 +97,8 @@ def _read(path):
         return file.read()
 
 
-def _sha256(path):
+def sha256_of(path: str) -> str:
+    """Of a file's bytes."""
     return hashlib.sha256(_read(path)).hexdigest()
 
 
@@ -130,16 +131,16 @@ class Embedder:
         return plain + self._run(images[:, :, ::-1]) if flip else plain
 
     def _run(self, images):
-        found = self.model.predict(_Batches(images, self.batch_size, self.model.input_shape[-1]), verbose=0)
+        found = self.model.predict(_Batches(images, self.batch_size, self.model.inputs[0]), verbose=0)
         return np.asarray(found)[: len(images)]
 
 
 class _Batches(keras.utils.PyDataset):
-    """Normalised batches of one shape: `predict` compiles once and is called once."""
+    """Batches of one shape, normalised unless the model does it inside: `predict` compiles once and is called once."""
 
-    def __init__(self, images, size, channels):
+    def __init__(self, images, size, wanted):
         super().__init__()
-        self.images, self.size, self.channels = images, size, channels
+        self.images, self.size, self.channels, self.raw = images, size, wanted.shape[-1], wanted.dtype == "uint8"
 
     def __len__(self):
         return -(-len(self.images) // self.size)
@@ -148,7 +149,7 @@ class _Batches(keras.utils.PyDataset):
         batch = np.zeros((self.size, *self.images.shape[1:]), np.float32)
         part = self.images[number * self.size : (number + 1) * self.size]
         batch[: len(part)] = part
-        batch = (batch - 127.5) / 128
+        batch = batch.astype(np.uint8) if self.raw else (batch - 127.5) / 128
         return batch if self.channels == 3 else batch.mean(-1, keepdims=True)
 
 

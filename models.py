@@ -6,6 +6,7 @@ A basic model is a plain functional Keras model whose last layer is named "embed
 import logging
 import os
 import re
+import tempfile
 
 import keras
 import numpy as np
@@ -26,7 +27,7 @@ from backbones.surgery import (  # noqa: F401  as models.add_l2_regularizer_2_mo
     replace_stochastic_depth_with_add,
 )
 from criteria.heads import Head, NormDense, NormDenseVPL, PartialNormDense, SoftmaxHead  # noqa: F401  as models.NormDense
-from foreign import mxnet, onnx, torch_state
+from foreign import mxnet, onnx, saved_model, torch_state
 from formats import mxnetfile, onnxfile, torchfile
 
 log = logging.getLogger("face")
@@ -305,7 +306,8 @@ def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3))
     """File of another program → basic model of images (x − 127.5) / 128.
 
     arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large, vit_*) and `.onnx` exports of its networks, MXNet's
-    `model-symbol.json` or `model-0000.params` (both in one folder), Keras_insightface's `.h5`. None of torch, onnx and mxnet is needed.
+    `model-symbol.json` or `model-0000.params` (both in one folder), Keras_insightface's `.h5`, SavedModel folders of
+    Keras 2. None of torch, onnx and mxnet is needed.
     ValueError says what is not known.
     """
     if path.endswith((".pt", ".pth")):
@@ -320,7 +322,11 @@ def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3))
         return _scaled_stem(onnx.build(graph, input_shape, path))
     if path.endswith((".h5", ".keras")):
         return split(load(path, compile=False))[0]
-    raise ValueError(f"{path}: expected .pt, .pth, .onnx, -symbol.json, .params, .h5 or .keras.")
+    if os.path.isdir(path):
+        with tempfile.TemporaryDirectory() as home:
+            saved_model.write_h5(path, os.path.join(home, "model.h5"))
+            return split(load(os.path.join(home, "model.h5"), compile=False))[0]
+    raise ValueError(f"{path}: expected .pt, .pth, .onnx, -symbol.json, .params, .h5, .keras or a SavedModel folder.")
 
 
 def _from_state(state, input_shape, path):

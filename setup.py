@@ -2,8 +2,10 @@
 
 from setuptools import find_packages, setup
 
+EXPORT = ["onnx>=1.17", "tf2onnx>=1.16", "onnxruntime>=1.20", "ai-edge-litert>=1.0"]
 EXTRAS = {
     "test": [
+        *EXPORT,
         "pytest>=8",
         "pytest-timeout>=2.3",
         "nbclient>=0.10",
@@ -15,7 +17,7 @@ EXTRAS = {
     "dev": ["ruff>=0.8"],
     "jax": ["jax>=0.4.38"],
     "detect": ["mtcnn>=1.0.0"],
-    "export": ["onnx>=1.17", "tf2onnx>=1.16", "onnxruntime>=1.20", "ai-edge-litert>=1.0"],
+    "export": EXPORT,
     "notebook": ["notebook>=7"],
     "board": ["tensorboard>=2.18"],
     "gpu": ["tensorflow[and-cuda]>=2.18"],
@@ -28,11 +30,23 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(
-        include=["backbones", "criteria", "faces", "foreign", "formats", "measures", "prepare", "recipes", "runs"]
+        include=[
+            "backbones",
+            "criteria",
+            "deploy",
+            "faces",
+            "foreign",
+            "formats",
+            "measures",
+            "prepare",
+            "recipes",
+            "runs",
+        ]
     ),
     py_modules=[
         "IJB_evals",
         "augment",
+        "convert",
         "data",
         "data_distiller",
         "data_drop_top_k",

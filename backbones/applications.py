@@ -43,4 +43,6 @@ def without_preprocessing(model: keras.Model) -> keras.Model:
     skipped = {layer.name for layer in leading}
     if not skipped:
         return model
-    return surgery.rebuild(model, call=lambda layer, x, *rest, **kw: x if layer.name in skipped else layer(x, *rest, **kw))
+    return surgery.rebuild(
+        model, call=lambda layer, x, *rest, **kw: x if layer.name in skipped else layer(x, *rest, **kw)
+    )

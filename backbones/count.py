@@ -11,7 +11,9 @@ def parameters(model: keras.Model) -> int:
 
 def macs(model: keras.Model) -> int:
     """Multiply-additions an image in convolutions, dense layers and attention: what face recognition papers call FLOPs."""
-    return sum(macs(op) if isinstance(op, keras.Model) else _of_one(op) for op in getattr(model, "operations", model.layers))
+    return sum(
+        macs(op) if isinstance(op, keras.Model) else _of_one(op) for op in getattr(model, "operations", model.layers)
+    )
 
 
 def _of_one(op):

@@ -23,7 +23,7 @@ def joined(short, y, name):
 
 
 @register("se_resnext50", "se_resnext101")
-def build_se_resnext(name, input_shape, groups=32, group_width=4):
+def build_se_resnext(name, input_shape, groups=32, group_width=4, depths=None):
     """Image (H, W, C) → feature map (H/32, W/32, 2048); 32×4d as published."""
     inputs = layers.Input(input_shape)
 
@@ -37,12 +37,12 @@ def build_se_resnext(name, input_shape, groups=32, group_width=4):
         return joined(short, parts.squeeze_excite(y, out // 16, "relu", f"{name}_se"), name)
 
     x = parts.conv_norm(inputs, 64, 7, 2, "relu", "stem")
-    return bottlenecks(name, inputs, x, DEPTHS[int(name[10:])], block)
+    return bottlenecks(name, inputs, x, depths or DEPTHS[int(name[10:])], block)
 
 
 @register("resnest50", stem=32)
 @register("resnest101", stem=64)
-def build_resnest(name, input_shape, stem, radix=2):
+def build_resnest(name, input_shape, stem, radix=2, depths=None):
     """Image (H, W, C) → feature map (H/32, W/32, 2048); one group of `radix` splits as published."""
     inputs = layers.Input(input_shape)
     x = parts.conv_norm(inputs, stem, 3, 2, "relu", "stem_1")
@@ -58,7 +58,7 @@ def build_resnest(name, input_shape, stem, radix=2):
         y = parts.conv_norm(y, 4 * width, 1, 1, None, f"{name}_3")
         return joined(_pooled_shortcut(x, 4 * width, stride, name), y, name)
 
-    return bottlenecks(name, inputs, x, DEPTHS[int(name[7:])], block)
+    return bottlenecks(name, inputs, x, depths or DEPTHS[int(name[7:])], block)
 
 
 def split_attention(x, width, radix, name):
@@ -78,4 +78,3 @@ def _pooled_shortcut(x, filters, stride, name):
         return x
     x = layers.AveragePooling2D(stride, stride, "same", name=f"{name}_short_pool")(x) if stride > 1 else x
     return parts.conv_norm(x, filters, 1, 1, None, f"{name}_short")
-

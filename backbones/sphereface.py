@@ -9,7 +9,9 @@ from keras import layers
 from backbones import parts, register
 from backbones.mobilenet import separable
 
-UNITS = {"sphereface4": (0, 0, 0, 0), "sphereface20": (1, 2, 4, 1), "sphereface36": (2, 4, 8, 2), "sphereface64": (3, 8, 16, 3)}  # fmt: skip
+UNITS = {
+    "sphereface4": (0, 0, 0, 0), "sphereface20": (1, 2, 4, 1), "sphereface36": (2, 4, 8, 2), "sphereface64": (3, 8, 16, 3),
+}  # fmt: skip
 WIDTHS = (64, 128, 256, 512)
 
 

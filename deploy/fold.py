@@ -24,7 +24,9 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     def change(layer):
         return type(layer).from_config({**layer.get_config(), "use_bias": True}) if layer.name in biased else None
 
-    copy = surgery.rebuild(model, change, lambda layer, x, *rest, **kw: x if layer.name in gone else layer(x, *rest, **kw))
+    copy = surgery.rebuild(
+        model, change, lambda layer, x, *rest, **kw: x if layer.name in gone else layer(x, *rest, **kw)
+    )
     for name in biased:
         copy.get_layer(name).set_weights(_with_bias(model.get_layer(name)))
     for norm, (name, behind) in partners.items():

@@ -15,7 +15,9 @@ SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "savedmodel": "", "keras": ".k
 QUANTIZE = ("fp16", "int8", "dynamic")
 
 
-def inference_model(model: keras.Model, raw: bool = True, unit_length: bool = False, batch: int | None = None) -> keras.Model:
+def inference_model(
+    model: keras.Model, raw: bool = True, unit_length: bool = False, batch: int | None = None
+) -> keras.Model:
     """Basic model → the same for use alone: batch norms folded, last layer "embedding".
 
     `raw`: images come as uint8 (B, H, W, C) and are normalised inside, (x − 127.5) / 128; otherwise normalised, float32.
@@ -49,16 +51,16 @@ def write(
 
 
 def _litert(model, path, quantize, images, options):
-    from tensorflow import lite
+    from tensorflow import float16, float32, lite, uint8
 
     raw, optimise = options["raw"], {"optimizations": [lite.Optimize.DEFAULT]} if quantize else {}
     target = {"supported_ops": [lite.OpsSet.TFLITE_BUILTINS]}
     if quantize == "fp16":
-        target["supported_types"] = [np.float16]
+        target["supported_types"] = [float16]
     if quantize == "int8":
         scale = (lambda x: x) if raw else lambda x: (x - 127.5) / 128
         optimise["representative_dataset"] = lambda: ([scale(image[None].astype(np.float32))] for image in images)
-        optimise["inference_input_type"] = np.uint8 if raw else np.float32
+        optimise["inference_input_type"] = uint8 if raw else float32
     whole = inference_model(model, **{**options, "batch": options["batch"] or 1})
     whole = _float_input(whole) if quantize == "int8" and raw else whole
     whole.export(path, format="litert", verbose=False, target_spec=target, **optimise)
@@ -77,7 +79,9 @@ def _onnx(model, path, quantize, images, options):
     for module, package in (("onnx", "onnx"), ("tf2onnx", "tf2onnx")):
         need(module, package, "an ONNX export")
     plain = path if not quantize else f"{path}.plain.onnx"
-    inference_model(model, **options).export(plain, format="onnx", verbose=False)
+    whole = inference_model(model, **options)
+    image = keras.InputSpec(whole.input.dtype, whole.input.shape, name="image")
+    whole.export(plain, format="onnx", verbose=False, input_signature=[image])
     if quantize:
         ONNX_QUANTIZE[quantize](plain, path, images, options["raw"])
 

@@ -51,7 +51,9 @@ def describe(state: dict[str, np.ndarray], depths: dict[str, tuple], path: str =
 def _describe_vit(state, path):
     size = (state["pos_embed"].shape[-1], 1 + max(int(m[1]) for n in state if (m := re.match(r"blocks\.(\d+)\.", n))))
     if size not in VITS or "norm.weight" not in state:
-        raise ValueError(f"{path}: a transformer of width and depth {size}. Known are {VITS}, with layer normalisation.")
+        raise ValueError(
+            f"{path}: a transformer of width and depth {size}. Known are {VITS}, with layer normalisation."
+        )
     return {"stem_model": VITS[size], "emb_shape": len(state["feature.2.weight"]), "output_layer": "F", "dropout": 0,
             "bn_momentum": 0.9, "bn_epsilon": 2e-5}  # fmt: skip
 
@@ -108,7 +110,13 @@ def _ir(groups, model):
     return found
 
 
-VIT_ENDS = {"norm": "norm", "feature.0": "joined", "feature.1": "joined_bn", "feature.2": "F_dense", "feature.3": "pre_embedding"}
+VIT_ENDS = {
+    "norm": "norm",
+    "feature.0": "joined",
+    "feature.1": "joined_bn",
+    "feature.2": "F_dense",
+    "feature.3": "pre_embedding",
+}
 VIT_LAYERS = {"norm1": "norm1", "norm2": "norm2", "attn.proj": "proj", "mlp.fc1": "fc1", "mlp.fc2": "fc2"}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import models
-from foreign import mxnet, onnx
+from foreign import mxnet, onnx, torch_state
 from formats import mxnetfile, onnxfile, torchfile
 
 FILES = {
@@ -114,7 +114,7 @@ def test_tensors_beyond_their_storage_are_refused(tmp_path):
 
 def test_unknown_networks_are_named(tmp_path):
     torch_zip(tmp_path / "a.pt", {"conv.weight": np.ones((2, 3), np.float32)})
-    with pytest.raises(ValueError, match=r"r18 … r200, mbf, mbf_large.*conv.weight"):
+    with pytest.raises(ValueError, match=r"r18 … r200, mbf, mbf_large, vit_\*.*conv.weight"):
         models.import_weights(str(tmp_path / "a.pt"))
     with pytest.raises(ValueError, match="expected .pt"):
         models.import_weights("model.caffemodel")
@@ -289,3 +289,137 @@ def test_damaged_parameters(tmp_path):
         (tmp_path / "a.params").write_bytes(whole[:cut])
         with pytest.raises(ValueError, match="not an MXNet parameter file"):
             mxnetfile.read_params(str(tmp_path / "a.params"))
+
+
+def vit_state(width=256, depth=12, embedding=8):
+    """As arcface_torch names them."""
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32)  # noqa: E731
+    state = {"pos_embed": draw(1, 144, width), "mask_token": draw(1, 1, width)}
+    state |= {"patch_embed.proj.weight": draw(width, 3, 9, 9), "patch_embed.proj.bias": draw(width)}
+    for unit in range(depth):
+        for name, shape in {"norm1.weight": (width,), "norm1.bias": (width,), "attn.qkv.weight": (3 * width, width),
+                            "attn.proj.weight": (width, width), "attn.proj.bias": (width,), "norm2.weight": (width,),
+                            "norm2.bias": (width,),
+                            "mlp.fc1.weight": (4 * width, width), "mlp.fc1.bias": (4 * width,), "mlp.fc2.weight": (width, 4 * width),
+                            "mlp.fc2.bias": (width,)}.items():  # fmt: skip
+            state[f"blocks.{unit}.{name}"] = draw(*shape)
+    state |= {"norm.weight": draw(width), "norm.bias": draw(width), "feature.0.weight": draw(width, 144 * width)}
+    state |= {"feature.2.weight": draw(embedding, width)}
+    for name, size in (("feature.1", width), ("feature.3", embedding)):
+        state |= {f"{name}.weight": 1 + draw(size), f"{name}.bias": draw(size), f"{name}.running_mean": draw(size)}
+        state |= {f"{name}.running_var": 1 + np.abs(draw(size)), f"{name}.num_batches_tracked": np.array(3)}
+    return state
+
+
+def slow_vit(images, state, heads=8):
+    """Images normalised as arcface_torch does it (n, 112, 112, 3) → embeddings, in float64."""
+    w = {name: value.astype(np.float64) for name, value in state.items()}
+    n, width = len(images), w["pos_embed"].shape[-1]
+    x = images[:, :108, :108].reshape(n, 12, 9, 12, 9, 3).transpose(0, 1, 3, 5, 2, 4).reshape(n, 144, -1)
+    x = x @ w["patch_embed.proj.weight"].reshape(width, -1).T + w["patch_embed.proj.bias"] + w["pos_embed"]
+
+    def layer_norm(x, name):
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        return x * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    def batch_norm(x, name):
+        x = (x - w[f"{name}.running_mean"]) / np.sqrt(w[f"{name}.running_var"] + 2e-5)
+        return x * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    for unit in range(len([name for name in w if name.endswith("qkv.weight")])):
+        b = f"blocks.{unit}."
+        qkv = layer_norm(x, f"{b}norm1") @ w[f"{b}attn.qkv.weight"].T
+        q, k, v = qkv.reshape(n, 144, 3, heads, width // heads).transpose(2, 0, 3, 1, 4)
+        scores = np.exp(q @ k.transpose(0, 1, 3, 2) / np.sqrt(width // heads))
+        y = (scores / scores.sum(-1, keepdims=True) @ v).transpose(0, 2, 1, 3).reshape(n, 144, width)
+        x = x + y @ w[f"{b}attn.proj.weight"].T + w[f"{b}attn.proj.bias"]
+        y = np.clip(layer_norm(x, f"{b}norm2") @ w[f"{b}mlp.fc1.weight"].T + w[f"{b}mlp.fc1.bias"], 0, 6)
+        x = x + y @ w[f"{b}mlp.fc2.weight"].T + w[f"{b}mlp.fc2.bias"]
+    x = batch_norm(layer_norm(x, "norm").reshape(n, -1) @ w["feature.0.weight"].T, "feature.1")
+    return batch_norm(x @ w["feature.2.weight"].T, "feature.3")
+
+
+def test_transformers_of_arcface_torch(tmp_path):
+    """Against a float64 twin; and what an exporter makes of the same weights gives the same state."""
+    state = vit_state()
+    torch_zip(tmp_path / "vit.pt", state)
+    model = models.import_weights(str(tmp_path / "vit.pt"))
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 112, 112, 3)).astype(np.float32)
+    wanted = slow_vit((pixels - 127.5) / 127.5, state)
+    assert np.abs(unit(model.predict((pixels - 127.5) / 128, verbose=0)) - unit(wanted)).max() < 1e-5
+    products = [name for name, value in state.items() if value.ndim == 2]
+    exported = {
+        name if value.ndim != 2 else f"m{name}": value.T if value.ndim == 2 else value for name, value in state.items()
+    }
+    for name in ("feature.1", "feature.3"):
+        for kind in ("weight", "bias", "running_mean", "running_var"):
+            exported.pop(f"{name}.{kind}")
+    exported |= {"feature.0.weight_bias": np.ones(256), "feature.2.weight_bias": np.ones(8)}
+    again = torch_state.from_graph(exported, [f"m{name}" for name in products])
+    for name in products:
+        np.testing.assert_array_equal(again[name], state[name])
+    np.testing.assert_allclose(again["feature.1.weight"] / np.sqrt(again["feature.1.running_var"] + 2e-5), 1)
+    del state["norm.bias"]
+    torch_zip(tmp_path / "vit.pt", state)
+    with pytest.raises(ValueError, match="'bias' is missing"):
+        models.import_weights(str(tmp_path / "vit.pt"))
+
+
+def test_a_state_dict_with_attributes(tmp_path):
+    """torch.save(module.state_dict(), …) keeps `_metadata` on the dictionary."""
+    torch_zip(tmp_path / "a.pt", {"a": np.ones((2, 2), np.float32)})
+    with zipfile.ZipFile(tmp_path / "a.pt") as archive:
+        pickled, data = archive.read("x/data.pkl"), archive.read("x/data/0")
+    begun = pickled.replace(b"\x80\x02}(", b"\x80\x02ccollections\nOrderedDict\n)R(")
+    with zipfile.ZipFile(tmp_path / "b.pt", "w") as archive:
+        archive.writestr("x/data.pkl", begun[:-1] + b"}" + text("_metadata") + b"}sb.")
+        archive.writestr("x/data/0", data)
+    np.testing.assert_array_equal(torchfile.read_state(str(tmp_path / "b.pt"))["a"], np.ones((2, 2)))
+
+
+def saved_model_folder(root, config, weights):
+    """As model.save of Keras 2 writes its description and its checkpoint: `weights` {layer: {kind: array}}."""
+    import tensorflow as tf
+
+    root.mkdir()
+    places = {f"layer_with_weights-{i}": layer for i, layer in enumerate(weights)}
+    about = {"root": {"class_name": "Functional", "config": config, "keras_version": "2.15.0"}}
+    about |= {f"root.{place}": {"name": layer} for place, layer in places.items()}
+    nodes = [
+        field(1, field(3, place.encode()) + field(4, b"kind") + field(5, json.dumps(node).encode()))
+        for place, node in about.items()
+    ]
+    (root / "keras_metadata.pb").write_bytes(b"".join(nodes))
+    tree = {
+        place: tf.train.Checkpoint(**{kind: tf.Variable(value) for kind, value in weights[layer].items()})
+        for place, layer in places.items()
+    }
+    tf.train.Checkpoint(**tree).write(str(root / "variables" / "variables"))
+
+
+def test_saved_models_of_keras_2(tmp_path):
+    layer = lambda kind, name, inbound, **config: {  # noqa: E731
+        "class_name": kind, "name": name, "config": {"name": name, "trainable": True, "dtype": "float32", **config},
+        "inbound_nodes": [[[inbound, 0, 0, {}]]] if inbound else [],
+    }  # fmt: skip
+    layers = [
+        layer("InputLayer", "in", None, batch_input_shape=[None, 4, 4, 3]),
+        layer("Flatten", "flat", "in"),
+        layer("Dense", "dense", "flat", units=5, activation="linear", use_bias=True),
+        layer("BatchNormalization", "embedding", "dense", axis=[1], epsilon=1e-3, momentum=0.9),
+    ]
+    config = {"name": "m", "layers": layers, "input_layers": [["in", 0, 0]], "output_layers": [["embedding", 0, 0]]}
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.uniform(0.5, 1.5, shape).astype(np.float32)  # noqa: E731
+    norm = {"gamma": draw(5), "beta": draw(5), "moving_mean": draw(5), "moving_variance": draw(5)}
+    saved_model_folder(tmp_path / "m", config, {"dense": {"kernel": draw(48, 5), "bias": draw(5)}, "embedding": norm})
+    rng = np.random.default_rng(0)
+    norm = {"gamma": draw(5), "beta": draw(5), "moving_mean": draw(5), "moving_variance": draw(5)}
+    kernel, bias, x = draw(48, 5), draw(5), np.ones((2, 4, 4, 3), np.float32)
+    wanted = (x.reshape(2, -1) @ kernel + bias - norm["moving_mean"]) / np.sqrt(norm["moving_variance"] + 1e-3)
+    model = models.import_weights(str(tmp_path / "m"))
+    np.testing.assert_allclose(model(x), wanted * norm["gamma"] + norm["beta"], rtol=1e-4)
+    (tmp_path / "m" / "keras_metadata.pb").unlink()
+    with pytest.raises(ValueError, match="graph can be run .* but not be made into layers"):
+        models.import_weights(str(tmp_path / "m"))

@@ -10,7 +10,8 @@ FLOORS = {
     "formats": 0, "augment": 0, "criteria": 0,
     "measures": 1, "foreign": 1, "backbones": 1, "losses": 1, "optimizers": 1, "data": 1,
     "models": 2, "evals": 2, "myCallbacks": 2, "plot": 2, "faces": 2, "runs.checkpoint": 2, "runs.memory": 2, "runs.stages": 2,
-    "train": 3, "prepare": 3, "prepare_data": 4, "IJB_evals": 4, "eval_folder": 4, "data_distiller": 4, "data_drop_top_k": 4,
+    "train": 3, "prepare": 3, "deploy": 3, "convert": 4,
+    "prepare_data": 4, "IJB_evals": 4, "eval_folder": 4, "data_distiller": 4, "data_drop_top_k": 4,
     "runs.command": 4, "runs.recipe": 4, "runs.plan": 4, "runs.report": 4, "runs.html": 4, "runs.cli": 0,
 }  # fmt: skip
 SAME_FLOOR = {
@@ -22,7 +23,10 @@ SAME_FLOOR = {
     ("runs.html", "runs.report"),
     ("runs.command", "runs.plan"),
 }
-TENSORFLOW = {"data.py", os.path.join("backbones", "fused_norm.py"), "optimizers.py"}
+TENSORFLOW = {
+    "data.py", "optimizers.py", os.path.join("backbones", "fused_norm.py"), os.path.join("deploy", "write.py"),
+    os.path.join("foreign", "saved_model.py"),
+}  # fmt: skip
 
 
 def modules():

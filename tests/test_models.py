@@ -12,9 +12,7 @@ import optimizers
 FACES = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
 
 
-@pytest.mark.parametrize(
-    ("name", "count"), [("r18", 24025600), ("r34", 34139328), ("r50", 43590848), ("r100", 65156160)]
-)
+@pytest.mark.parametrize(("name", "count"), [("r18", 24025600), ("r50", 43590848)])
 def test_parameters_as_in_arcface_torch(name, count):
     """Trainable there: all but the moving statistics; the scale of its last norm is frozen but counted."""
     model = models.buildin_models(name, emb_shape=512, output_layer="E", use_bias=True)
