@@ -112,28 +112,32 @@ def running_source(path: str):
 
 
 def export(a) -> None:
-    """`export`: write, run what was written, say how far it is from the model."""
+    """`export`: write, run what was written, say how far it is from the model; the same as JSON beside it."""
     model, _ = open_model(a.model)
     output = a.output or _name(a)
-    shape = model.input_shape[1:3]
-    images = compare.sample(a.data, 128, shape) if a.data else None
+    images = compare.sample(a.data, 128, model.input_shape[1:3]) if a.data else None
     write(model, output, a.to, a.quantize, images, not a.normalised_input, a.unit_length, a.batch)
-    embedders = {"before": interface(model), "after": interface(output)}
-    seen = compare.sample(None, 16, shape) if images is None else images[:16]
-    largest, cosine = compare.difference(*embedders.values(), seen)
-    report = {"input": _input_text(model, not a.normalised_input), "embedding": model.output_shape[-1], "unit length": a.unit_length,
-              "form": a.to, "quantize": a.quantize, "from": os.path.abspath(a.model), "sha256": None if os.path.isdir(a.model) else evals.sha256_of(a.model),
-              "largest difference": largest, "lowest cosine": cosine}  # fmt: skip
-    print(
-        f"{output}: {_size(output) / 1e6:.2f} MB, largest difference {largest:.1e} (unit length), lowest cosine {cosine:.7f}"
-    )
-    if a.bin:
-        found = compare.accuracies(embedders, evals.read_pairs(a.bin))
-        report["accuracy"] = {when: result.accuracy for when, result in found.items()}
-        for when, result in found.items():
-            print(f"{when:6} {result}")
+    report = {
+        "input": _input_text(model, not a.normalised_input), "embedding": model.output_shape[-1], "unit length": a.unit_length,
+        "form": a.to, "quantize": a.quantize, "from": os.path.abspath(a.model),
+        "sha256": None if os.path.isdir(a.model) else evals.sha256_of(a.model), **_compared(model, output, images, a.bin),
+    }  # fmt: skip
     with open(f"{output.rstrip('/')}.json", "w", encoding="utf-8") as file:
         json.dump(report, file, indent=1)
+
+
+def _compared(model, output, images, pairs):
+    """Print and return how far the file is from the model."""
+    embedders = {"before": interface(model), "after": interface(output)}
+    seen = compare.sample(None, 16, model.input_shape[1:3]) if images is None else images[:16]
+    largest, cosine = compare.difference(*embedders.values(), seen)
+    text = f"largest difference {largest:.1e} (unit length), lowest cosine {cosine:.7f}"
+    print(f"{output}: {_size(output) / 1e6:.2f} MB, {text}")
+    found = compare.accuracies(embedders, evals.read_pairs(pairs)) if pairs else {}
+    for when, result in found.items():
+        print(f"{when:6} {result}")
+    accuracy = {"accuracy": {when: result.accuracy for when, result in found.items()}} if found else {}
+    return {"largest difference": largest, "lowest cosine": cosine, **accuracy}
 
 
 def _name(a):

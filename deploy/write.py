@@ -42,6 +42,8 @@ def write(
         raise ValueError("int8 needs images to be calibrated on, a hundred or more as in training: give --data.")
     if quantize and to not in ("litert", "onnx"):
         raise ValueError(f"quantize: {quantize!r} is for litert and onnx. Received: {to!r}")
+    if images is not None and model.input_shape[-1] == 1 < images.shape[-1]:
+        images = images.mean(axis=-1, keepdims=True).astype(np.uint8)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     options = {"raw": raw, "unit_length": unit_length, "batch": batch}
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(path))) as home:
@@ -51,19 +53,26 @@ def write(
 
 
 def _litert(model, path, quantize, images, options):
+    raw, batch = options["raw"], options["batch"] or 1
+    whole = inference_model(model, **{**options, "batch": batch})
+    whole = _float_input(whole) if quantize == "int8" and raw else whole
+    whole.export(path, format="litert", verbose=False, **_converter(quantize, images, raw, batch))
+
+
+def _converter(quantize, images, raw, batch):
+    """What TensorFlow's converter is to do."""
     from tensorflow import float16, float32, lite, uint8
 
-    raw, optimise = options["raw"], {"optimizations": [lite.Optimize.DEFAULT]} if quantize else {}
-    target = {"supported_ops": [lite.OpsSet.TFLITE_BUILTINS]}
+    target, options = {"supported_ops": [lite.OpsSet.TFLITE_BUILTINS]}, {}
+    if quantize:
+        options["optimizations"] = [lite.Optimize.DEFAULT]
     if quantize == "fp16":
         target["supported_types"] = [float16]
     if quantize == "int8":
-        scale = (lambda x: x) if raw else lambda x: (x - 127.5) / 128
-        optimise["representative_dataset"] = lambda: ([scale(image[None].astype(np.float32))] for image in images)
-        optimise["inference_input_type"] = uint8 if raw else float32
-    whole = inference_model(model, **{**options, "batch": options["batch"] or 1})
-    whole = _float_input(whole) if quantize == "int8" and raw else whole
-    whole.export(path, format="litert", verbose=False, target_spec=target, **optimise)
+        seen = images.astype(np.float32) if raw else (images.astype(np.float32) - 127.5) / 128
+        options["representative_dataset"] = lambda: ([np.repeat(image[None], batch, axis=0)] for image in seen)
+        options["inference_input_type"] = uint8 if raw else float32
+    return {"target_spec": target, **options}
 
 
 def _float_input(model):

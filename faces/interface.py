@@ -37,10 +37,14 @@ def image_size(embed: Interface, default: tuple[int, int] = (112, 112)) -> tuple
 
 
 def _sized(embed, shape):
-    """Notes the size of the images in an interface."""
-    if all(isinstance(side, (int, np.integer)) and side > 0 for side in shape):
-        embed.image_size = tuple(map(int, shape))
-    return embed
+    """Notes the size of the images in an interface, and gives it gray ones where it has a single channel; `shape` (H, W, C)."""
+
+    def fitted(images):
+        return embed(images.mean(axis=-1, keepdims=True) if shape[2] == 1 < images.shape[-1] else images)
+
+    if all(isinstance(side, int | np.integer) and side > 0 for side in shape[:2]):
+        fitted.image_size = (int(shape[0]), int(shape[1]))
+    return fitted
 
 
 def _open(path, threads, delegate):
@@ -68,7 +72,7 @@ def _keras(model):
         model, _ = models.split(model)
     fit = _pixels if model.inputs[0].dtype == "uint8" else np.float32
     return _sized(
-        lambda images: np.asarray(model.predict_on_batch(np.asarray(fit(images))), np.float32), model.input_shape[1:3]
+        lambda images: np.asarray(model.predict_on_batch(np.asarray(fit(images))), np.float32), model.input_shape[1:]
     )
 
 
@@ -81,7 +85,7 @@ def _saved_model(path):
         found = layer(fit(images))
         return np.asarray(next(iter(found.values())) if isinstance(found, dict) else found, np.float32)
 
-    return _sized(embed, wanted.shape[1:3])
+    return _sized(embed, wanted.shape[1:])
 
 
 def _onnx(path, threads, delegate):
@@ -90,7 +94,7 @@ def _onnx(path, threads, delegate):
     options.intra_op_num_threads = threads or 0
     session = runtime.InferenceSession(path, options, providers=runtime.get_available_providers())
     wanted = session.get_inputs()[0]
-    channels_first = wanted.shape[1] == 3
+    channels_first = wanted.shape[1] in (1, 3)
     fit = _pixels if wanted.type == "tensor(uint8)" else np.float32
 
     def embed(images):
@@ -98,7 +102,7 @@ def _onnx(path, threads, delegate):
         images = images.transpose(0, 3, 1, 2) if channels_first else images
         return session.run(None, {wanted.name: np.ascontiguousarray(images)})[0]
 
-    return _sized(embed, wanted.shape[2:4] if channels_first else wanted.shape[1:3])
+    return _sized(embed, [*wanted.shape[2:], wanted.shape[1]] if channels_first else wanted.shape[1:])
 
 
 def _torch(path, threads, delegate):
@@ -140,7 +144,7 @@ def _litert(path, threads, delegate):
         return interpreter.get_tensor(given["index"])[: len(images)].copy()
 
     whole = lambda images: np.concatenate([piece(images[i : i + size]) for i in range(0, len(images), size)])  # noqa: E731
-    return _sized(whole, wanted["shape"][1:3])
+    return _sized(whole, wanted["shape"][1:])
 
 
 def _imported(path, threads, delegate):

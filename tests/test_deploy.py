@@ -105,6 +105,12 @@ def test_normalised_input_and_batches(model, images, tmp_path):
     assert compare.difference(interface(model), interface(path, threads=1, delegate=False), images)[0] < 1e-5
 
 
+def test_gray_images_in_batches_of_8_bits(images, tmp_path):
+    model, path = shaken(small_model(16, widths=(8,), input_shape=(32, 32, 1))), str(tmp_path / "m.tflite")
+    write.write(model, path, "litert", "int8", images, raw=False, batch=5)
+    assert compare.difference(interface(model), interface(path), images)[0] < 0.1
+
+
 def test_a_model_with_pixels_inside_is_evaluated_as_what_it_is(model, bin_file, tmp_path):
     path = str(tmp_path / "m.keras")
     write.write(model, path, "keras")
