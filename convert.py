@@ -20,6 +20,8 @@ from deploy import compare, timing
 from deploy.write import QUANTIZE, SUFFIXES, write
 from faces.extras import need
 from faces.interface import interface
+from foreign import onnx
+from formats import onnxfile
 from runs import cli
 
 FOREIGN = (".pt", ".pth", ".onnx", ".params", ".json")
@@ -103,11 +105,15 @@ def running_source(path: str):
     """Foreign file → what its own program makes of images (x − 127.5) / 128.  ValueError where it holds no program."""
     if path.endswith(".onnx"):
         run = interface(path)
+        if onnx.takes_pixels(onnxfile.read_graph(path)):
+            return lambda images: run(images * np.float32(128) + np.float32(127.5))
         return lambda images: run(images * np.float32(128 / 127.5))
     if os.path.isdir(path):
         return interface(path)
     if path.endswith((".params", ".json")):
-        need("mxnet", "mxnet", "to run the source it")
+        need("mxnet", "mxnet", "running the source")
+    if path.endswith((".h5", ".keras")):
+        raise ValueError("the source is a Keras model itself.")
     raise ValueError("the source is weights without a program; the layers' shapes all fit, and none was left over.")
 
 

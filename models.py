@@ -319,7 +319,8 @@ def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3))
         graph = onnxfile.read_graph(path)
         if "pos_embed" in graph.weights:
             return _from_state(torch_state.from_graph(graph.weights, graph.products()), input_shape, path)
-        return _scaled_stem(onnx.build(graph, input_shape, path))
+        model = onnx.build(graph, input_shape, path)
+        return model if onnx.takes_pixels(graph) else _scaled_stem(model)
     if path.endswith((".h5", ".keras")):
         return split(load(path, compile=False))[0]
     if os.path.isdir(path):

@@ -102,6 +102,7 @@ def _onnx(path, threads, delegate):
         images = images.transpose(0, 3, 1, 2) if channels_first else images
         return session.run(None, {wanted.name: np.ascontiguousarray(images)})[0]
 
+    embed = _in_pieces(embed, wanted.shape[0]) if isinstance(wanted.shape[0], int) else embed
     return _sized(embed, [*wanted.shape[2:], wanted.shape[1]] if channels_first else wanted.shape[1:])
 
 
@@ -125,26 +126,33 @@ def _is_program(path):
 
 
 def _litert(path, threads, delegate):
-    """A file with a fixed batch is fed in pieces of that size, the last one filled up."""
     litert = need("ai_edge_litert.interpreter", "ai-edge-litert", path)
     kind = litert.OpResolverType.BUILTIN if delegate else litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = litert.Interpreter(path, num_threads=threads, experimental_op_resolver_type=kind)
     interpreter.allocate_tensors()
     (wanted,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-    size, (scale, zero) = int(wanted["shape"][0]), wanted["quantization"]
+    scale, zero = wanted["quantization"]
     pixels = wanted["dtype"] == np.uint8
 
-    def piece(images):
+    def embed(images):
         images = _pixels(images) if pixels else images
         images = np.rint(images / scale + zero) if pixels and scale else images
-        filled = np.zeros((size, *images.shape[1:]), wanted["dtype"])
-        filled[: len(images)] = images
-        interpreter.set_tensor(wanted["index"], filled)
+        interpreter.set_tensor(wanted["index"], images.astype(wanted["dtype"]))
         interpreter.invoke()
-        return interpreter.get_tensor(given["index"])[: len(images)].copy()
+        return interpreter.get_tensor(given["index"])
 
-    whole = lambda images: np.concatenate([piece(images[i : i + size]) for i in range(0, len(images), size)])  # noqa: E731
-    return _sized(whole, wanted["shape"][1:])
+    return _sized(_in_pieces(embed, int(wanted["shape"][0])), wanted["shape"][1:])
+
+
+def _in_pieces(embed, size):
+    """For a file with a fixed batch: so many images at a time, the last ones filled up."""
+
+    def piece(images):
+        filled = np.zeros((size, *images.shape[1:]), np.float32)
+        filled[: len(images)] = images
+        return embed(filled)[: len(images)].copy()
+
+    return lambda images: np.concatenate([piece(images[i : i + size]) for i in range(0, len(images), size)])
 
 
 def _imported(path, threads, delegate):

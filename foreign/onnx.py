@@ -10,21 +10,25 @@ from foreign import assemble
 from foreign.assemble import Tensor
 from formats.onnxfile import Graph
 
-ABOUT_SHAPES = ("Shape", "Gather", "Unsqueeze", "Concat", "Constant", "Cast", "Slice")  # how exporters write a flatten
+ABOUT_SHAPES = ("Shape", "Gather", "Unsqueeze", "Concat", "Constant", "Slice")  # how exporters write a flatten
 
 
 def build(graph: Graph, input_shape=(112, 112, 3), path: str = "") -> keras.Model:
-    """Graph of one image input, channels first, normalised as its model was trained → functional model, layer "embedding" last.
+    """Graph of one image input, channels first → functional model of the same images, layer "embedding" last; of images
+    (x − 127.5) / 128 where the graph takes pixels and normalises them itself.
 
     ValueError names an operation that is not known.
     """
     if len(graph.inputs) != 1:
         raise ValueError(f"{path}: expected one input, the image. Received: {graph.inputs}")
     inputs = layers.Input(input_shape)
-    values = {**graph.weights, graph.inputs[0]: Tensor(inputs)}
+    pixels = layers.Rescaling(128.0, 127.5, name="pixels")(inputs) if takes_pixels(graph) else inputs
+    values = {**graph.weights, graph.inputs[0]: Tensor(pixels)}
     for number, node in enumerate(graph.nodes):
         given = [values.get(name) for name in node.inputs]
-        if node.operation in OPERATIONS and any(isinstance(one, Tensor) for one in given):
+        if node.operation in ("Identity", "Cast"):  # of weights too: exporters keep equal ones once
+            values[node.outputs[0]] = given[0]
+        elif node.operation in OPERATIONS and any(isinstance(one, Tensor) for one in given):
             name = f"{re.sub('[^A-Za-z0-9]+', '_', node.name).strip('_') or node.operation}_{number}"
             values[node.outputs[0]] = OPERATIONS[node.operation](name, node.attributes, *given)
         elif node.operation in ABOUT_SHAPES:
@@ -33,6 +37,12 @@ def build(graph: Graph, input_shape=(112, 112, 3), path: str = "") -> keras.Mode
             raise ValueError(f"{path}: node {node.name} is a {node.operation}. Known are {', '.join(OPERATIONS)}.")
     outputs = layers.Activation("linear", dtype="float32", name="embedding")(values[graph.outputs[0]].x)
     return keras.Model(inputs, outputs, name="onnx")
+
+
+def takes_pixels(graph: Graph) -> bool:
+    """Whether the graph begins with arithmetic on its input, as InsightFace's from MXNet do: then it normalises by itself."""
+    first = {node.operation for node in graph.nodes if graph.inputs[0] in node.inputs}
+    return bool(first) and first <= {"Sub", "Mul", "Div", "Add"}
 
 
 def _conv(name, a, x, weight, bias=None):
@@ -105,6 +115,5 @@ OPERATIONS = {
     "Reshape": _reshape,
     "GlobalAveragePool": lambda name, a, x: assemble.pooling(name, {"global_pool": True, "pool_type": "avg"}, x),
     "Dropout": lambda name, a, x, *_: x,
-    "Identity": lambda name, a, x: x,
     **{about: lambda name, a, *_: None for about in ABOUT_SHAPES},
 }

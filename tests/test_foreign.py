@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import models
-from foreign import mxnet, onnx, torch_state
-from formats import mxnetfile, onnxfile, torchfile
+from foreign import mxnet, torch_state
+from formats import mxnetfile, torchfile
 
 FILES = {
     "mxnet_y1_128-symbol.json": "mxnet_y1_128", "mxnet_y1_128-0000.params": "mxnet_y1_128",
@@ -256,7 +256,13 @@ def test_an_onnx_graph_node_by_node(tmp_path):
     weights = {name: rng.normal(size=shape) for name, shape in shapes.items()} | {"ten": np.array(10.0)}
     nodes = [
         ("Div", ["data", "ten"], "x", {}),
-        ("Conv", ["x", "c_weight", "c_bias"], "c", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+        ("Identity", ["c_bias"], "same_bias", {}),
+        (
+            "Conv",
+            ["x", "c_weight", "same_bias"],
+            "c",
+            {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
+        ),
         ("Relu", ["c"], "r", {}),
         ("GlobalAveragePool", ["r"], "g", {}),
         ("Conv", ["g", "s_weight"], "s", {"kernel_shape": [1, 1]}),
@@ -264,14 +270,15 @@ def test_an_onnx_graph_node_by_node(tmp_path):
         ("Mul", ["r", "h"], "m", {}),
         ("Shape", ["m"], "shape", {}),
         ("Reshape", ["m", "shape"], "flat", {}),
-        ("Gemm", ["flat", "f_weight", "f_bias"], "f", {"transB": 1}),
+        ("Cast", ["flat"], "cast", {"to": 1}),
+        ("Gemm", ["cast", "f_weight", "f_bias"], "f", {"transB": 1}),
     ]
     path = tmp_path / "a.onnx"
     path.write_bytes(onnx_file(nodes, weights))
-    model = onnx.build(onnxfile.read_graph(str(path)), (8, 8, 3))
+    model = models.import_weights(str(path), (8, 8, 3))  # begins with arithmetic: takes pixels
     image = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
-    np.testing.assert_allclose(model(image), slow(image, weights, pooled=False), rtol=1e-4, atol=1e-4)
-    for wrong, message in ((("Softmax", ["m"], "f", {}), "node n9 is a Softmax. Known are Conv"),
+    np.testing.assert_allclose(model((image - 127.5) / 128), slow(image, weights, pooled=False), rtol=1e-4, atol=1e-4)
+    for wrong, message in ((("Softmax", ["m"], "f", {}), "node n11 is a Softmax. Known are Conv"),
                            (("Conv", ["m", "s_weight"], "f", {"pads": [0, 0, 1, 1]}), "differs from side to side")):  # fmt: skip
         path.write_bytes(onnx_file([*nodes[:-1], wrong], weights))
         with pytest.raises(ValueError, match=message):
