@@ -27,7 +27,7 @@ from faces.align import LAYOUTS
 from faces.interface import image_size, interface
 from formats import cached
 from formats.ijb import Ijb
-from formats.images import decode
+from formats.images import decode, normalised
 from measures.identification import search
 from measures.roc import Roc
 from measures.templates import image_features, pair_similarities, pool
@@ -182,7 +182,7 @@ def _of_bytes(model):
 
     def of_bytes(images):
         images = np.stack([decode(image, image_size(embed)) for image in images])
-        return embed((images.astype(np.float32) - 127.5) / 128)
+        return embed(normalised(images))
 
     return of_bytes
 

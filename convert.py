@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("import", help="file of another program → .keras")
     one.add_argument("file", help=".pt, .pth, .onnx, -symbol.json, .params, .h5, SavedModel folder")
-    one.add_argument("-o", "--output", help="default: the file's name with .keras")
+    one.add_argument("-o", "--output", help="default: the file's name with .keras, _basic.keras for a .keras")
     one.add_argument("--size", type=int, nargs=2, default=(112, 112), metavar=("H", "W"), help="of the images, 112 112")
     one.set_defaults(work=import_)
 
@@ -87,7 +87,8 @@ def open_model(path: str, size: tuple[int, int] = (112, 112)) -> tuple[keras.Mod
 def import_(a) -> None:
     """`import`: write the Keras model, then run its source beside it where that can be run."""
     model, _ = open_model(a.file, a.size)
-    output = a.output or os.path.splitext(os.path.normpath(a.file))[0] + ".keras"
+    stem, suffix = os.path.splitext(os.path.normpath(a.file))
+    output = a.output or stem + ("_basic.keras" if suffix == ".keras" else ".keras")
     models.save(model, output)
     print(f"{output}: {about(model)}")
     try:
@@ -177,8 +178,8 @@ def _bench_model(name, a):
 
 def info(a) -> None:
     """`info`: print what a file is."""
-    if a.file.endswith(".tflite"):
-        return _litert_info(a.file)
+    if a.file.endswith((".tflite", ".onnx")):
+        return _file_info(a.file)
     model, head = open_model(a.file)
     raw = model.inputs[0].dtype == "uint8"
     print(f"input          {_input_text(model, raw)}")
@@ -188,14 +189,25 @@ def info(a) -> None:
     print(f"parameters     {about(model)}")
 
 
-def _litert_info(path):
-    litert = need("ai_edge_litert.interpreter", "ai-edge-litert", path).Interpreter(path)
-    for place, found in (("input", litert.get_input_details()), ("embedding", litert.get_output_details())):
-        (one,) = found
-        print(f"{place:14} {np.dtype(one['dtype']).name} {tuple(map(int, one['shape']))}")
-    inside = litert.get_input_details()[0]["dtype"] == np.uint8
-    print(f"preprocessing  {'inside' if inside else 'outside: (x - 127.5) / 128, RGB'}")
+def _file_info(path):
+    """Of a file for use: what its runtime says."""
+    kinds = {".tflite": _litert_ends, ".onnx": _onnx_ends}
+    (kind, shape), (given, width) = kinds[os.path.splitext(path)[1]](path)
+    print(f"input          {kind} {shape}")
+    print(f"embedding      {given} {width}")
+    print(f"preprocessing  {'inside' if kind == 'uint8' else 'outside: see the .json beside it'}")
     print(f"size           {_size(path) / 1e6:.2f} MB")
+
+
+def _litert_ends(path):
+    litert = need("ai_edge_litert.interpreter", "ai-edge-litert", path).Interpreter(path)
+    ends = (*litert.get_input_details(), *litert.get_output_details())
+    return [(np.dtype(one["dtype"]).name, tuple(map(int, one["shape"]))) for one in ends]
+
+
+def _onnx_ends(path):
+    session = need("onnxruntime", "onnxruntime", path).InferenceSession(path, providers=["CPUExecutionProvider"])
+    return [(one.type[7:-1], tuple(one.shape)) for one in (*session.get_inputs(), *session.get_outputs())]
 
 
 def _input_text(model, raw):

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import augment
-from formats.images import decode
+from formats.images import decode, normalised
 from formats.sources import Source, open_source
 
 log = logging.getLogger("face")
@@ -260,7 +260,7 @@ class Faces:
 
     def _teacher(self, images, used):
         if self.teacher is not None:
-            return np.asarray(self.teacher((images.astype(np.float32) - 127.5) / 128), np.float32)
+            return np.asarray(self.teacher(normalised(images)), np.float32)
         return np.asarray(self.source.embeddings[used], np.float32)
 
     def _readable(self, i):

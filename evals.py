@@ -18,6 +18,7 @@ from sklearn.decomposition import PCA
 import data
 import models
 from formats import evalbin, lists
+from formats.images import normalised
 from measures import calibration
 from measures.calibration import calibrate
 from measures.quality import error_versus_reject
@@ -149,7 +150,7 @@ class _Batches(keras.utils.PyDataset):
         batch = np.zeros((self.size, *self.images.shape[1:]), np.float32)
         part = self.images[number * self.size : (number + 1) * self.size]
         batch[: len(part)] = part
-        batch = batch.astype(np.uint8) if self.raw else (batch - 127.5) / 128
+        batch = batch.astype(np.uint8) if self.raw else normalised(batch)
         return batch if self.channels == 3 else batch.mean(-1, keepdims=True)
 
 
@@ -420,7 +421,7 @@ def embed_file(model: str, pairs: Pairs, batch_size: int = 128, flip: str = "sum
     found = []
     for begin in range(0, len(pairs.images), batch_size):
         images = np.stack([data.decode(image, image_size(embed)) for image in pairs.images[begin : begin + batch_size]])
-        batch = (images.astype(np.float32) - 127.5) / 128
+        batch = normalised(images)
         both = [embed(batch), embed(batch[:, :, ::-1])] if flip else [embed(batch)]
         found.append(np.concatenate(both, axis=1) if flip == "concat" else sum(both))
     return np.concatenate(found)

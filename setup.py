@@ -25,7 +25,7 @@ EXTRAS = {
 
 setup(
     name="face-trainer",
-    version="0.4.0",
+    version="0.5.0",
     description="A Keras 3 trainer for face recognition: schedules of losses, evaluation, exact resume",
     license="MIT",
     python_requires=">=3.10",

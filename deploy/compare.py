@@ -7,7 +7,7 @@ import evals
 from faces import draw
 from faces.interface import Interface, image_size
 from formats import sources
-from formats.images import decode
+from formats.images import decode, normalised
 
 
 def sample(data_path: str | None, count: int, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -28,7 +28,7 @@ def sample(data_path: str | None, count: int, shape: tuple[int, int], seed: int 
 
 def difference(first: Interface, second: Interface, images: np.ndarray) -> tuple[float, float]:
     """Largest absolute difference of the embeddings divided by their lengths, and the lowest cosine between the two."""
-    images = (images.astype(np.float32) - 127.5) / 128
+    images = normalised(images)
     one, other = (evals.unit(embed(images)) for embed in (first, second))
     return float(np.abs(one - other).max()), float((one * other).sum(axis=1).min())
 
@@ -39,7 +39,7 @@ def accuracies(
     """10-fold verification of each, without mirrored images; the images are decoded once."""
     shape, found = image_size(next(iter(embedders.values()))), {}
     images = np.stack([decode(image, shape) for image in tqdm(pairs.images, "pairs", disable=None)])
-    images = (images.astype(np.float32) - 127.5) / 128
+    images = normalised(images)
     for name, embed in embedders.items():
         pieces = [embed(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
         found[name] = evals.verify(

@@ -11,18 +11,11 @@ import pandas as pd
 from deploy import compare
 from deploy.write import SUFFIXES, write
 from faces.interface import interface
+from formats.images import normalised
 
 FORMS = (
-    "keras",
-    "litert",
-    "litert-dynamic",
-    "litert-fp16",
-    "litert-int8",
-    "onnx",
-    "onnx-dynamic",
-    "onnx-fp16",
-    "onnx-int8",
-)
+    "keras", "litert", "litert-dynamic", "litert-fp16", "litert-int8", "onnx", "onnx-dynamic", "onnx-fp16", "onnx-int8",
+)  # fmt: skip
 
 
 def table(
@@ -53,7 +46,7 @@ def _rows(name, form, path, images, threads, rounds, plain):
 
 def median(embed, images, rounds):
     """Median milliseconds of one image, after two that do not count."""
-    images, spent = (images.astype(np.float32) - 127.5) / 128, []
+    images, spent = normalised(images), []
     for round_ in range(rounds + 2):
         begin = time.perf_counter()
         embed(images[round_ % len(images)][None])

@@ -1,6 +1,7 @@
 """Basic model → file of LiteRT, ONNX, SavedModel or Keras."""
 
 import os
+import shutil
 import tempfile
 
 import keras
@@ -10,6 +11,7 @@ from keras import layers
 import models
 from deploy.fold import fold_batch_norm
 from faces.extras import need
+from formats.images import normalised
 
 SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "savedmodel": "", "keras": ".keras"}
 QUANTIZE = ("fp16", "int8", "dynamic")
@@ -42,6 +44,8 @@ def write(
         raise ValueError("int8 needs images to be calibrated on, a hundred or more as in training: give --data.")
     if quantize and to not in ("litert", "onnx"):
         raise ValueError(f"quantize: {quantize!r} is for litert and onnx. Received: {to!r}")
+    if model.inputs[0].dtype == "uint8":
+        raise ValueError(f"{model.name} takes uint8 and is for use already: give the model that it was made of.")
     if images is not None and model.input_shape[-1] == 1 < images.shape[-1]:
         images = images.mean(axis=-1, keepdims=True).astype(np.uint8)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
@@ -49,7 +53,16 @@ def write(
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(path))) as home:
         part = os.path.join(home, f"part{SUFFIXES[to]}")
         WRITERS[to](model, part, quantize, images, options)
+        _make_room(path)
         os.replace(part, path)
+
+
+def _make_room(path):
+    """A SavedModel folder goes, as a file would; no other folder does."""
+    if os.path.exists(os.path.join(path, "saved_model.pb")):
+        shutil.rmtree(path)
+    elif os.path.isdir(path):
+        raise ValueError(f"{path} is a folder that holds no SavedModel: give another name.")
 
 
 def _litert(model, path, quantize, images, options):
@@ -69,7 +82,7 @@ def _converter(quantize, images, raw, batch):
     if quantize == "fp16":
         target["supported_types"] = [float16]
     if quantize == "int8":
-        seen = images.astype(np.float32) if raw else (images.astype(np.float32) - 127.5) / 128
+        seen = images.astype(np.float32) if raw else normalised(images)
         options["representative_dataset"] = lambda: ([np.repeat(image[None], batch, axis=0)] for image in seen)
         options["inference_input_type"] = uint8 if raw else float32
     return {"target_spec": target, **options}
@@ -108,7 +121,7 @@ def _onnx_dynamic(plain, path, images, raw):
 
 def _onnx_int8(plain, path, images, raw):
     quantization = need("onnxruntime.quantization", "onnxruntime", "quantisation in ONNX")
-    images = images if raw else (images.astype(np.float32) - 127.5) / 128
+    images = images if raw else normalised(images)
     batches = iter([{"image": image[None]} for image in images])
     reader = type("Reader", (quantization.CalibrationDataReader,), {"get_next": lambda self: next(batches, None)})()
     quantization.quantize_static(plain, path, reader, per_channel=True)

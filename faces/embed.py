@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from faces.interface import Interface, image_size
-from formats.images import decode
+from formats.images import decode, normalised
 from formats.sources import Source
 
 log = logging.getLogger("face")
@@ -24,7 +24,7 @@ def embed_source(
     pieces = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
     for piece in tqdm(pieces, desc="embeddings", unit="batch", disable=None):
         images, readable = _read(source, piece, shape)
-        found = np.asarray(embed((images.astype(np.float32) - 127.5) / 128), np.float32)
+        found = np.asarray(embed(normalised(images)), np.float32)
         found[~readable] = np.nan
         yield found
 

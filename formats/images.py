@@ -27,6 +27,11 @@ def decode(data: bytes | np.ndarray, shape: tuple[int, int] | None = None) -> np
     return cv2.resize(image, tuple(shape)[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
+def normalised(images: np.ndarray) -> np.ndarray:
+    """uint8 0…255 → float32 (x − 127.5) / 128, the input of every model here."""
+    return (images.astype(np.float32) - 127.5) / 128
+
+
 def _decode_bytes(data):
     if data[:2] == b"\xff\xd8":
         _check_jpeg(data)

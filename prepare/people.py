@@ -5,7 +5,7 @@ import numpy as np
 from faces.embed import embed_source
 from faces.interface import Interface, image_size
 from formats import evalbin, sources
-from formats.images import decode
+from formats.images import decode, normalised
 from prepare.report import Report
 
 BLOCK = 2048
@@ -88,7 +88,7 @@ def _evaluated(source, means, bin_file, embed, threshold, report):
     images, _ = evalbin.read_bin(bin_file)
     for begin in range(0, len(images), 256):
         batch = np.stack([decode(image, image_size(embed)) for image in images[begin : begin + 256]])
-        cosine = _unit(np.asarray(embed((batch.astype(np.float32) - 127.5) / 128))) @ means.T
+        cosine = _unit(np.asarray(embed(normalised(batch)))) @ means.T
         for k in np.flatnonzero(cosine.max(axis=1) > threshold):
             person = source.class_names[cosine[k].argmax()]
             report.skip(f"{bin_file} image {begin + k}", f"trained on? cosine {cosine[k].max():.2f}", person=person)

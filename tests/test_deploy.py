@@ -137,6 +137,9 @@ def test_export_command(model, folder, bin_file, tmp_path, capsys):
     )
     assert run("info", tmp_path / "m_dynamic.tflite") == 0
     assert "uint8 (1, 32, 32, 3)\nembedding      float32 (1, 16)\npreprocessing  inside" in capsys.readouterr().out
+    assert run("export", tmp_path / "m.keras", "--to", "onnx", "--normalised-input", "-o", tmp_path / "m.onnx") == 0
+    assert run("info", tmp_path / "m.onnx") == 0
+    assert "preprocessing  outside" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,29 @@ def test_export_refuses(model, folder, tmp_path, capsys, arguments, message):
         run("export", tmp_path / "m.keras", *[folder if one == "FOLDER" else one for one in arguments])
     assert stop.value.code == 2 and message in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["m.keras"]
+
+
+def test_what_is_for_use_is_not_exported_again(model, tmp_path):
+    write.write(model, str(tmp_path / "use.keras"), "keras")
+    with pytest.raises(ValueError, match="takes uint8 and is for use already"):
+        write.write(keras.models.load_model(tmp_path / "use.keras"), str(tmp_path / "again.keras"), "keras")
+
+
+def test_folders_of_others_stay(model, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="is a folder that holds no SavedModel"):
+        write.write(model, str(tmp_path / "photos"), "savedmodel")
+    for _ in range(2):
+        write.write(model, str(tmp_path / "saved"), "savedmodel")
+    assert sorted(os.listdir(tmp_path)) == ["photos", "saved"] and os.listdir(tmp_path / "photos") == ["a.jpg"]
+
+
+def test_import_leaves_a_full_model_as_it_was(tmp_path):
+    full = models.FaceModel(small_model(16), models.NormDense(5))
+    models.save(full, str(tmp_path / "full.keras"))
+    assert run("import", tmp_path / "full.keras") == 0
+    assert sorted(os.listdir(tmp_path)) == ["full.keras", "full_basic.keras"]
 
 
 def test_info_names_the_head(tmp_path, capsys):

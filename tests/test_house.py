@@ -78,6 +78,7 @@ def test_floors(path):
 def test_readme_names_every_loss_and_key_and_argument():
     import inspect
 
+    import backbones
     import losses
     import train
     from runs import stages
@@ -85,6 +86,7 @@ def test_readme_names_every_loss_and_key_and_argument():
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         text = file.read()
     assert [name for name in losses.REGISTRY if f"`{name}`" not in text] == []
+    assert [name for name in backbones.names() if f"`{name}`" not in text] == []
     assert [key for key in stages.KEYS if f"`{key}`" not in text] == []
     described = text + (train.Train.__doc__ or "")
     assert [name for name in inspect.signature(train.Train).parameters if name not in described] == []
