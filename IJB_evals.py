@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 import plot
 from faces.align import LAYOUTS
-from faces.interface import image_size, interface
+from faces.interface import file_of, image_size, interface
 from formats import cached
 from formats.ijb import Ijb
 from formats.images import decode, normalised
@@ -266,7 +266,7 @@ def parser() -> argparse.ArgumentParser:
         "IJB_evals.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     main.add_argument(
-        "-m", "--model_file", help=".keras, .h5, .onnx, torch-jit .pt or .pth, .tflite, SavedModel folder"
+        "-m", "--model_file", help=".keras, .h5, .onnx, .tflite, .pt or .pth, MXNet's prefix,epoch, SavedModel folder"
     )
     main.add_argument("-d", "--data_path", default="./", help="folder with IJBB/ or IJBC/")
     main.add_argument("-s", "--subset", default="IJBB", help="IJBB or IJBC")
@@ -312,7 +312,8 @@ def _plot_only(patterns):
 
 def _keep(model_file, folder, name):
     """Where embeddings stand while they are made: another name as soon as the model's file has changed."""
-    state = hashlib.sha256(cached.state(model_file).encode()).hexdigest()[:8] if os.path.exists(model_file) else "none"
+    path = file_of(model_file)
+    state = hashlib.sha256(cached.state(path).encode()).hexdigest()[:8] if os.path.exists(path) else "none"
     return os.path.join(folder, f".{name}_{state}")
 
 

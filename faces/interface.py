@@ -1,7 +1,6 @@
 """Any model file, model or function → one callable: normalised images (B, H, W, 3) float32 RGB → embeddings (B, D) float32."""
 
 import os
-import re
 import zipfile
 from collections.abc import Callable
 
@@ -48,9 +47,7 @@ def _sized(embed, shape):
 
 
 def _open(path, threads, delegate):
-    if re.fullmatch(r".+,\d+", path):  # MXNet's "prefix,epoch"
-        prefix, epoch = path.rsplit(",", 1)
-        path = f"{prefix}-{int(epoch):04d}.params"
+    path = file_of(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"model file {path!r} does not exist.")
     suffix = os.path.splitext(path)[1]
@@ -59,6 +56,12 @@ def _open(path, threads, delegate):
     if suffix not in OPENERS:
         raise ValueError(f"model file {path!r}: expected {', '.join(OPENERS)} or a SavedModel folder.")
     return OPENERS[suffix](path, threads, delegate)
+
+
+def file_of(model: str) -> str:
+    """The file that a name stands for: of MXNet's "prefix,epoch" the parameters, else the name."""
+    prefix, _, epoch = model.rpartition(",")
+    return f"{prefix}-{int(epoch):04d}.params" if prefix and epoch.isdecimal() else model
 
 
 def _pixels(images):
