@@ -16,12 +16,13 @@ def build(
     """Image (H, W, C) → (1, 1, `output_num_features`).  The paper's widths are those of `channel_expand=1.25`, its activation "prelu"."""
     inputs, stem = layers.Input(input_shape), int(stem_width * channel_expand)
     x = parts.conv_norm(inputs, stem, 3, stem_strides, activation, "stem")
-    x = unit(x, stem, 2, 1, se_ratio, activation, "stem_unit", paths=1)
+    x = unit(x, stem, "stem_unit", 1, activation, stride=2, paths=1, se_ratio=se_ratio)
     for stack, (blocks, filters) in enumerate(zip(num_blocks, out_channels, strict=True), 1):
         for number in range(blocks):
-            ratio, place = (se_ratio, (1, 0)) if number else (0, (2, 2))
-            x = unit(x, int(filters * channel_expand), place[0], hidden_ratio, ratio, activation,
-                     f"stack{stack}_unit{number + 1}", paths=place[1])  # fmt: skip
+            kind = {"se_ratio": se_ratio} if number else {"stride": 2, "paths": 2}
+            x = unit(
+                x, int(filters * channel_expand), f"stack{stack}_unit{number + 1}", hidden_ratio, activation, **kind
+            )
     x = parts.conv_norm(x, output_num_features, 1, 1, activation, "last")
     whole = {"kernel_size": x.shape[1:3], "groups": output_num_features // GROUP, "use_bias": False}
     x = layers.Conv2D(output_num_features, **whole, name="map_conv")(x)
@@ -35,7 +36,7 @@ def varied(x, filters, stride, hidden_ratio, activation, name):
     return parts.conv_norm(x, filters, 1, 1, None, f"{name}_2")
 
 
-def unit(x, filters, stride, hidden_ratio, se_ratio, activation, name, paths=0):
+def unit(x, filters, name, hidden_ratio, activation, stride=1, paths=0, se_ratio=0):
     """Residual unit of two varied convolutions; with `paths` the shortcut is one too, and the first is the sum of so many."""
     options = (filters, stride, hidden_ratio, activation)
     short = varied(x, *options, f"{name}_short") if paths else x

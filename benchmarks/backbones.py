@@ -21,6 +21,7 @@ WITHOUT_TAIL = {
     "se_resnext50": 25_510_896, "se_resnext101": 46_906_416, "resnest50": 25_434_240, "resnest101": 46_226_016,
     "inception_resnet_v1": 22_564_096, "mobilenet_m1": 3_206_976, "efficientnetb0": 4_007_548,
 }  # fmt: skip
+LONGEST = 8  # seconds a model and batch size: a slow one is run fewer times
 HEAD = '''"""Tail, trainable parameters and multiply-additions of every basic model of 512 dimensions, 112×112 pixels.
 
 Written by `python -m benchmarks.backbones --counts`.
@@ -82,6 +83,8 @@ def timed(model):
             begin = time.perf_counter()
             run(images).numpy()
             spent.append(time.perf_counter() - begin)
+            if sum(spent) > LONGEST:
+                break
         middle = float(np.median(spent))
         found[column] = f"{1000 * middle:.1f}" if size == 1 else f"{size / middle:.1f}"
     return found
