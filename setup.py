@@ -28,7 +28,7 @@ setup(
     version="0.5.0",
     description="A Keras 3 trainer for face recognition: schedules of losses, evaluation, exact resume",
     license="MIT",
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     packages=find_packages(
         include=[
             "backbones",
@@ -63,7 +63,7 @@ setup(
     install_requires=[
         "tensorflow-cpu>=2.18; sys_platform == 'linux' and platform_machine == 'x86_64'",
         "tensorflow>=2.18; sys_platform != 'linux' or platform_machine != 'x86_64'",
-        "keras>=3.10",
+        "keras>=3.14",
         "numpy>=1.26",
         "pandas>=2.2",
         "scikit-learn>=1.5",
