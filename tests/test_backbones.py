@@ -117,7 +117,7 @@ def test_weights_that_cannot_be_downloaded(monkeypatch):
 
 
 SURGERY = {
-    "mobilenet_m1": {"alpha": 0.25}, "resnest50": SLIM["resnest50"], "vit_t": SLIM["vit_t"], "mobilenetv2": {"alpha": 0.35},
+    "mobilenet_m1": {"alpha": 0.25}, "vit_t": SLIM["vit_t"], "mobilenetv2": {"alpha": 0.35},
 }  # fmt: skip
 
 

@@ -12,13 +12,6 @@ import optimizers
 FACES = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
 
 
-@pytest.mark.parametrize(("name", "count"), [("r18", 24025600), ("r50", 43590848)])
-def test_parameters_as_in_arcface_torch(name, count):
-    """Trainable there: all but the moving statistics; the scale of its last norm is frozen but counted."""
-    model = models.buildin_models(name, emb_shape=512, output_layer="E", use_bias=True)
-    assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == count
-
-
 @pytest.mark.real
 def test_mobilefacenet_has_the_weights_of_keras_insightface(real):
     model = models.buildin_models("mobilefacenet", emb_shape=128, output_layer="GDC")
