@@ -21,7 +21,7 @@ WITHOUT_TAIL = {
     "se_resnext50": 25_510_896, "se_resnext101": 46_906_416, "resnest50": 25_434_240, "resnest101": 46_226_016,
     "inception_resnet_v1": 22_564_096, "mobilenet_m1": 3_206_976, "efficientnetb0": 4_007_548,
 }  # fmt: skip
-LONGEST = 8  # seconds a model and batch size: a slow one is run fewer times
+LONGEST = 3  # seconds a model and batch size: a slow one is run fewer times
 HEAD = '''"""Tail, trainable parameters and multiply-additions of every basic model of 512 dimensions, 112×112 pixels.
 
 Written by `python -m benchmarks.backbones --counts`.
