@@ -24,7 +24,7 @@ def bottleneck(x, filters, stride, expand, use_se, name):
     y = layers.DepthwiseConv2D(3, stride, "same", use_bias=False, name=f"{name}_2_depthwise")(y)
     y = prelu(norm(y, f"{name}_2"), f"{name}_2")
     y = norm(layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_3_conv")(y), f"{name}_3")
-    return parts.squeeze_excite(y, filters // 4, "prelu", f"{name}_3_se") if use_se else y
+    return parts.squeeze_excite(y, filters // 16, "prelu", f"{name}_3_se") if use_se else y
 
 
 @register("mobilefacenet")
