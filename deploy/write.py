@@ -6,10 +6,9 @@ import tempfile
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 import models
-from backbones import surgery
 from deploy.fold import fold_batch_norm
 from faces.extras import need
 from formats.images import normalised
@@ -53,7 +52,7 @@ def write(
     options = {"raw": raw, "unit_length": unit_length, "batch": batch}
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(path))) as home:
         part = os.path.join(home, f"part{SUFFIXES[to]}")
-        WRITERS[to](without_prelu(model) if quantize == "int8" else model, part, quantize, images, options)
+        WRITERS[to](model, part, quantize, images, options)
         _make_room(path)
         os.replace(part, path)
 
@@ -64,18 +63,6 @@ def _make_room(path):
         shutil.rmtree(path)
     elif os.path.isdir(path):
         raise ValueError(f"{path} is a folder that holds no SavedModel: give another name.")
-
-
-def without_prelu(model: keras.Model) -> keras.Model:
-    """Copy with α x + (1 − α) max(x, 0) for every PReLU: the same function, of operations that runtimes have in 8 bits."""
-
-    def call(layer, x, *rest, **kwargs):
-        if not isinstance(layer, layers.PReLU):
-            return layer(x, *rest, **kwargs)
-        alpha = np.asarray(model.get_layer(layer.name).alpha)
-        return x * alpha + ops.relu(x) * (1 - alpha)
-
-    return surgery.rebuild(model, call=call)
 
 
 def _litert(model, path, quantize, images, options):

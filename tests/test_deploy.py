@@ -68,17 +68,6 @@ def test_folded_is_the_same_function(stem, tail, left):
     assert norms(folded) == left < norms(model)
 
 
-def test_slopes_become_plain_operations():
-    model = models.buildin_models("mobilefacenet", 0, 16, (32, 32, 3), num_blocks=(1, 1, 1, 1, 1))
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.PReLU):
-            layer.alpha.assign(np.random.default_rng(0).uniform(-0.2, 0.8, layer.alpha.shape))
-    plain = write.without_prelu(shaken(model))
-    x = np.random.default_rng(1).normal(size=(3, 32, 32, 3)).astype("float32")
-    np.testing.assert_allclose(plain(x), model(x), rtol=1e-4, atol=1e-4)
-    assert not any(isinstance(layer, keras.layers.PReLU) for layer in plain.layers)
-
-
 def test_a_norm_of_an_output_that_is_read_twice_stays():
     inputs = keras.layers.Input((8, 8, 3))
     y = keras.layers.Conv2D(4, 1)(inputs)
