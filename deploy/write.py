@@ -1,5 +1,7 @@
 """Basic model → file of LiteRT, ONNX, SavedModel or Keras."""
 
+import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -52,9 +54,20 @@ def write(
     options = {"raw": raw, "unit_length": unit_length, "batch": batch}
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(path))) as home:
         part = os.path.join(home, f"part{SUFFIXES[to]}")
-        WRITERS[to](model, part, quantize, images, options)
+        with _quiet():
+            WRITERS[to](model, part, quantize, images, options)
         _make_room(path)
         os.replace(part, path)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """The converters tell every step of theirs; what goes wrong they raise."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _make_room(path):
