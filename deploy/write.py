@@ -111,8 +111,8 @@ def _float_input(model):
 
 
 def _onnx(model, path, quantize, images, options):
-    for module, package in (("onnx", "onnx"), ("tf2onnx", "tf2onnx")):
-        need(module, package, "an ONNX export")
+    for module in ("onnx", "tf2onnx", "onnxruntime"):
+        need(module, "onnx tf2onnx onnxruntime", "an ONNX export")
     plain = path if not quantize else f"{path}.plain.onnx"
     whole = inference_model(model, **options)
     image = keras.InputSpec(whole.input.dtype, whole.input.shape, name="image")
