@@ -42,59 +42,67 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.path.insert(0, ROOT)
     import backbones
+    import backbones.table
 
-    names = arguments.names or backbones.names()
-    rows = {}
-    for name in names:
-        rows[name] = row = measure(name, arguments.times)
-        print(f"| `{name}` | " + " | ".join(row.values()) + " |", flush=True)
+    counted = {}
+    for name in arguments.names or backbones.names():
+        model, peer = build(name)
+        counted[name] = tail, parameters, macs = counts(name, model)
+        times = timed(model) if arguments.times else []
+        print(
+            "|",
+            " | ".join([f"`{name}`", tail, f"{parameters:,}", f"{macs / 1e6:,.1f} M", peer, *times]),
+            "|",
+            flush=True,
+        )
     if arguments.counts:
-        write_table(rows)
+        write_table({**backbones.table.TABLE, **counted})
     return 0
 
 
-def measure(name, times):
-    """→ texts of a row, by column."""
+def build(name):
+    """→ basic model, and what a peer counts."""
     import backbones
     import models
     from backbones import count
 
-    shape = (112, 112, 3)
-    tail = backbones.TAILS.get(name, "GDC")
+    shape, tail = (112, 112, 3), backbones.TAILS.get(name, "GDC")
     stem = backbones.build(name, shape)
-    bare = count.parameters(stem)
-    model = models.buildin_models(stem, 0, 512, shape, tail, use_bias=tail in ("E", "H"))
-    row = {"tail": tail, "parameters": f"{count.parameters(model):,}", "macs": f"{count.macs(model) / 1e6:,.1f} M"}
-    row["peer"] = f"{WHOLE[name]:,}" if name in WHOLE else ""
+    peer = f"{WHOLE[name]:,}" if name in WHOLE else ""
     if name in WITHOUT_TAIL:
-        row["peer"] = f"{WITHOUT_TAIL[name]:,} (ours without tail: {bare:,})"
-    return {**row, **timed(model)} if times else row
+        peer = f"{WITHOUT_TAIL[name]:,} (ours without tail: {count.parameters(stem):,})"
+    return models.buildin_models(stem, 0, 512, shape, tail, use_bias=tail in ("E", "H")), peer
+
+
+def counts(name, model):
+    """→ tail, parameters, multiply-additions."""
+    import backbones
+    from backbones import count
+
+    return backbones.TAILS.get(name, "GDC"), count.parameters(model), count.macs(model)
 
 
 def timed(model):
+    """→ texts: milliseconds at batch 1, images a second at batch 64."""
     import numpy as np
     import tensorflow as tf
 
-    found, run = {}, tf.function(lambda x: model(x, training=False))
-    for column, size, rounds in (("ms, batch 1", 1, 15), ("images/s, batch 64", 64, 3)):
+    found, run = [], tf.function(lambda x: model(x, training=False))
+    for size, rounds in ((1, 15), (64, 3)):
         images, spent = tf.zeros((size, *model.input_shape[1:])), []
         run(images)
-        for _ in range(rounds):
+        while len(spent) < rounds and sum(spent) < LONGEST:
             begin = time.perf_counter()
             run(images).numpy()
             spent.append(time.perf_counter() - begin)
-            if sum(spent) > LONGEST:
-                break
         middle = float(np.median(spent))
-        found[column] = f"{1000 * middle:.1f}" if size == 1 else f"{size / middle:.1f}"
+        found.append(f"{1000 * middle:.1f}" if size == 1 else f"{size / middle:.1f}")
     return found
 
 
-def write_table(rows):
+def write_table(table):
     lines = [
-        f'    "{name}": ("{row["tail"]}", {int(row["parameters"].replace(",", "")):_}, '
-        f"{round(float(row['macs'][:-2].replace(',', '')) * 1e6):_}),\n"
-        for name, row in rows.items()
+        f'    "{name}": ("{tail}", {parameters:_}, {macs:_}),\n' for name, (tail, parameters, macs) in table.items()
     ]
     with open(os.path.join(ROOT, "backbones", "table.py"), "w", encoding="utf-8") as file:
         file.write(HEAD + "".join(lines) + "}\n")
