@@ -298,6 +298,10 @@ def load(path: str, custom_objects: dict | None = None, compile: bool = True) ->
     """`.keras` or `.h5` → model; every registered loss, head and model of ours is known here, and `.h5` files of Keras 2 are read."""
     if not os.path.exists(path):
         raise FileNotFoundError(f"model file {path!r} does not exist. Expected a .keras or .h5 file.")
+    if not path.endswith((".keras", ".h5", ".hdf5")):
+        raise ValueError(
+            f"model file {path!r}: expected .keras or .h5. Files of other programs: models.import_weights."
+        )
     known = {**(KERAS_2 if path.endswith(".h5") else {}), **(custom_objects or {})}
     return keras.models.load_model(path, custom_objects=known, compile=compile)
 

@@ -54,6 +54,8 @@ def test_errors():
         models.buildin_models("r18", weights="imagenet")
     with pytest.raises(FileNotFoundError, match="nowhere.keras"):
         models.load("nowhere.keras")
+    with pytest.raises(ValueError, match=r"expected .keras or .h5. Files of other programs: models.import_weights"):
+        models.load(__file__)
 
 
 def test_l2_keeps_weights_and_gives_half():
