@@ -1,99 +1,10 @@
-"""Cleaning by sub-centers: images that do not lie near their person's main center are left out.
+#!/usr/bin/env python3
+"""Door: `import data_drop_top_k` is `facetrainer.preparing.clean`, `python data_drop_top_k.py` is `facetrainer clean`."""
 
-tt.train([{"loss": losses.ArcfaceLoss(scale=16), "epoch": 5, "lossTopK": 3}])
-clean = data_drop_top_k.data_drop_top_k(tt.model, tt.data_path)
-python data_drop_top_k.py -M checkpoints/run.keras -D /datasets/faces_casia
-"""
-
-import argparse
-import logging
-import os
-
-import keras
-import numpy as np
-import pandas as pd
-
-import models
-from faces.embed import embed_source
-from faces.interface import interface
-from formats import sources
-from runs import cli
-
-log = logging.getLogger("face")
-
-
-def data_drop_top_k(model, data_path, dest_file=None, deg_thresh=75, limit=0, batch_size=256) -> str:
-    """Full model (object or file) with sub-centers, and the data it was trained on → npz of what is kept.
-
-    The sub-center nearest to most of a person's images is theirs; images farther from it than `deg_thresh` degrees go.
-    Deng et al., ECCV 2020, section 3.4. `limit` > 0: the first so many people. Beside the npz a .csv names every image left
-    out and its angle.
-    """
-    model = models.load(model, compile=False) if isinstance(model, str) else model
-    basic_model, head = models.split(model)
-    source = sources.open_source(data_path)
-    _check(head, source)
-    people = min(limit, head.units) if limit > 0 else head.units
-    indices = np.flatnonzero(source.labels < people)
-    embeddings = np.concatenate(
-        list(embed_source(interface(basic_model), source, indices, basic_model.input_shape[1:3], batch_size))
-    )
-    angles = angles_to_main(embeddings, source.labels[indices], keras.ops.convert_to_numpy(head.centers()))
-    kept = angles <= deg_thresh
-    dest = (
-        dest_file or f"{os.path.splitext(os.path.basename(os.path.abspath(str(data_path))))[0]}_topk_{deg_thresh:g}.npz"
-    )
-    sources.write_list(dest, source, indices[kept])
-    _report(dest, source, indices[~kept], angles[~kept])
-    log.info("%s: %d images kept, %d left out", dest, kept.sum(), (~kept).sum())
-    return dest
-
-
-def angles_to_main(embeddings: np.ndarray, labels: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """(n, D), (n,), (C, K, D) → degrees to the main sub-center of each image's person; 180 where there is no embedding."""
-    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    centers = centers / np.maximum(np.linalg.norm(centers, axis=2, keepdims=True), 1e-12)
-    cosine = np.einsum("nd,nkd->nk", unit, centers[labels])
-    seen = np.isfinite(cosine).all(axis=1)
-    votes = np.zeros(centers.shape[:2])
-    np.add.at(votes, (labels[seen], cosine[seen].argmax(axis=1)), 1)
-    np.add.at(votes, labels[seen], 1e-6 * cosine[seen])  # of equally many, the one that lies nearer
-    main = cosine[np.arange(len(labels)), votes.argmax(axis=1)[labels]]
-    return np.where(seen, np.degrees(np.arccos(np.clip(main, -1, 1))), 180.0)
-
-
-def _check(head, source):
-    if not isinstance(head, models.NormDense):
-        raise ValueError(
-            "the model has no cosine head: expected the full model of a stage with lossTopK, as checkpoints/run.keras, "
-            "not a basic model."
-        )
-    if head.units != len(source.class_names):
-        raise ValueError(
-            f"the model has {head.units} people, the data {len(source.class_names)}: give the data it was trained on."
-        )
-
-
-def _report(dest, source, dropped, angles):
-    table = {"image": [source.name(int(i)) for i in dropped],
-             "person": [source.class_names[source.labels[i]] for i in dropped], "degrees": angles.round(1)}  # fmt: skip
-    pd.DataFrame(table).to_csv(os.path.splitext(dest)[0] + "_dropped.csv", index=False)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Exit code 0 when the list is written, 2 for a wrong call."""
-    parser = argparse.ArgumentParser(
-        "data_drop_top_k.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-M", "--model_file", required=True, help="full model, trained with lossTopK > 1")
-    parser.add_argument("-D", "--data_path", required=True, help="the data it was trained on")
-    parser.add_argument("-d", "--dest_file", help="npz to write; default: name of the data + _topk_75.npz")
-    parser.add_argument("-t", "--deg_thresh", type=float, default=75, help="largest angle to the main sub-center")
-    parser.add_argument("-L", "--limit", type=int, default=0, help="first so many people only")
-    return cli.call(
-        parser, lambda a: print(data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit)), argv
-    )
-
+from facetrainer import flat_names
 
 if __name__ == "__main__":
+    from facetrainer.cli.clean import main
+
     raise SystemExit(main())
+flat_names.open_door(__name__)

@@ -68,10 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     sys.path.insert(0, ROOT)
     import keras
 
-    import losses
-    import models
-    import train
-    from faces import draw
+    from facetrainer import losses, models
+    from facetrainer import training as train
+    from facetrainer.data import synthetic as draw
 
     folder, _ = draw.dataset(train_people=40, held_out_people=20, images=6)
     wanted = sorted(set(combinations(losses)), key=str)[arguments.part - 1 :: arguments.of]

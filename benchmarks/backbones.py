@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.path.insert(0, ROOT)
-    import backbones
-    import backbones.table
+    from facetrainer import backbones
+    from facetrainer.backbones.table import TABLE
 
     counted = {}
     for name in arguments.names or backbones.names():
@@ -56,15 +56,14 @@ def main(argv: list[str] | None = None) -> int:
             flush=True,
         )
     if arguments.counts:
-        write_table({**backbones.table.TABLE, **counted})
+        write_table({**TABLE, **counted})
     return 0
 
 
 def build(name):
     """→ basic model, and what a peer counts."""
-    import backbones
-    import models
-    from backbones import count
+    from facetrainer import backbones, models
+    from facetrainer.backbones import count
 
     shape, tail = (112, 112, 3), backbones.TAILS.get(name, "GDC")
     stem = backbones.build(name, shape)
@@ -76,8 +75,8 @@ def build(name):
 
 def counts(name, model):
     """→ tail, parameters, multiply-additions."""
-    import backbones
-    from backbones import count
+    from facetrainer import backbones
+    from facetrainer.backbones import count
 
     return backbones.TAILS.get(name, "GDC"), count.parameters(model), count.macs(model)
 

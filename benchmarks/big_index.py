@@ -19,8 +19,9 @@ IMAGE = 6000  # bytes from record to record
 PROBE = """
 import json, os, sys, time
 sys.path.insert(0, sys.argv[1])
-import numpy as np, pandas, data
-from formats import sources
+from facetrainer import data
+import numpy as np, pandas
+from facetrainer.data import sources
 def held():  # without pages of files, which the system takes back when it needs them
     with open("/proc/self/status") as f: return next(int(line.split()[1]) * 1024 for line in f if line.startswith("RssAnon"))
 before, begin = held(), time.perf_counter()
@@ -38,7 +39,7 @@ def write_record(stem, images, people):
     """`stem.rec` with holes and `stem.idx`."""
     import numpy as np
 
-    from formats import recordio
+    from facetrainer.io import recordio
 
     counts = np.full(people, images // people)
     counts[: images - counts.sum()] += 1
@@ -57,7 +58,8 @@ def write_folder(root, images, people):
     """Empty folders, and the index that a walk over them with their images would have kept."""
     import numpy as np
 
-    from formats import cached, sources
+    from facetrainer.data import sources
+    from facetrainer.io import cached
 
     for k in range(people):
         os.makedirs(os.path.join(root, str(k)))

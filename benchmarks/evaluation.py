@@ -37,7 +37,7 @@ def equality(sets):
     from sklearn.metrics import roc_auc_score, roc_curve
     from test_measures import random_pairs
 
-    import evals
+    from facetrainer import evaluation as evals
 
     worst = dict.fromkeys(("tpr", "fpr", "accuracy", "val", "val_std", "far", "TAR@FAR", "AUC"), 0.0)
     for seed in range(sets):
@@ -64,7 +64,7 @@ def ten_fold():
     import reference
     from test_measures import random_pairs
 
-    import evals
+    from facetrainer import evaluation as evals
 
     embeddings, same = random_pairs(0, 6000, 512)
     slow, _, _ = cost(lambda: reference.verification_evaluate(embeddings, same))
@@ -95,8 +95,8 @@ def ijbc(images=469_375, count=23_124, pairs=15_658_489, galleries=3_531, size=5
     import numpy as np
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    from measures import templates
-    from measures.roc import Roc
+    from facetrainer.metrics import templates
+    from facetrainer.metrics.roc import Roc
 
     rng = np.random.default_rng(0)
     embeddings = rng.standard_normal((images, size), np.float32)

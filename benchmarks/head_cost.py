@@ -47,8 +47,7 @@ def ours(classes, momentum, rate):
     """The same as a `FaceModel` whose embedder does nothing."""
     import keras
 
-    import losses
-    import models
+    from facetrainer import losses, models
 
     inputs = keras.layers.Input((WIDTH,))
     embedder = keras.Model(inputs, keras.layers.Activation("linear", name="embedding")(inputs))
@@ -64,7 +63,7 @@ def measure(side, classes, steps):
     import numpy as np
     import tensorflow as tf
 
-    from runs.memory import keep_freed_memory
+    from facetrainer.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     momentum = 0.9 if "momentum" in side else 0.0

@@ -22,8 +22,13 @@ RUN = """
 import os, sys
 sys.path.insert(0, {root!r})
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import keras, augment, losses, models, optimizers, train
-from faces import draw
+from facetrainer.data import augment
+from facetrainer import losses
+from facetrainer import models
+from facetrainer import optimizers
+from facetrainer import training as train
+import keras
+from facetrainer.data import synthetic as draw
 keras.utils.set_random_seed(0)
 data_path, held_out = draw.dataset(train_people=24, held_out_people=20, images=6)
 model = models.buildin_models("r_tiny", dropout=0.2, emb_shape=32, input_shape=(48, 48, 3), output_layer="E",

@@ -33,7 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     sys.path.insert(0, ROOT)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from runs import recipe, report
+    from facetrainer.cli import recipe
+    from facetrainer.reporting import tables as report
 
     path = os.path.join(ROOT, "recipes", "lfw_distilled.py" if arguments.teacher else "lfw_small.py")
     settings = {
@@ -64,7 +65,7 @@ def distilled(data, teacher):
 
 def epochs_within(loaded, seconds, batches=60):
     """Time some batches of the recipe → epochs of cosine, after one of warmup, that fit."""
-    import train
+    from facetrainer import training as train
 
     keywords, (stage,) = loaded
     trainer = train.Train(**keywords)
@@ -78,8 +79,8 @@ def epochs_within(loaded, seconds, batches=60):
 
 
 def train(keywords, sch, bin_file, seconds, report):
-    import evals
-    import train as trainer_module
+    from facetrainer import evaluation as evals
+    from facetrainer import training as trainer_module
 
     trainer = trainer_module.Train(**keywords)
     trainer.train(sch)

@@ -27,8 +27,8 @@ def bare(images, batch_size):
 
 def ours(path, status, batch_size):
     """Endless dataset of `open_faces`."""
-    import augment
-    import data
+    from facetrainer import data
+    from facetrainer.data import augment
 
     return data.open_faces(path, batch_size, augmentations=augment.from_status(status)).batches()
 
@@ -57,9 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     sys.path.insert(0, ROOT)
     import pandas as pd
 
-    from formats import sources
-    from prepare.convert import convert
-    from runs import memory
+    from facetrainer.data import sources
+    from facetrainer.preparing.convert import convert
+    from facetrainer.utils import memory
 
     memory.keep_freed_memory()  # as train.py does, for both sides: a batch's pages are not handed back and cleared again each time
 

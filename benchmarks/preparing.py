@@ -43,8 +43,8 @@ def timed(work):
 
 
 def folders(data, rounds):
-    from formats import sources
-    from prepare.convert import convert
+    from facetrainer.data import sources
+    from facetrainer.preparing.convert import convert
 
     ways = {
         "bare loop": lambda dest: bare(data, dest),
@@ -64,9 +64,9 @@ def folders(data, rounds):
 def photos(path, workers):
     import numpy as np
 
-    from faces.align import LAYOUTS
-    from faces.detect import read_landmarks
-    from prepare.align import align
+    from facetrainer.data.alignment import LAYOUTS
+    from facetrainer.preparing.align import align
+    from facetrainer.recognition.detect import read_landmarks
 
     known = read_landmarks(os.path.join(path, "landmarks.csv"))
     with tempfile.TemporaryDirectory() as home:

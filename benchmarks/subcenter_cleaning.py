@@ -19,7 +19,7 @@ def flipped(data_path, share, dest):
     """Write an npz list of `data_path`'s images, `share` of the labels exchanged → labels written, mask of the wrong ones."""
     import numpy as np
 
-    import data
+    from facetrainer import data
 
     source, rng = data.open_source(data_path), np.random.default_rng(0)
     labels, chosen = source.labels.copy(), rng.choice(len(source), int(share * len(source)), replace=False)
@@ -48,10 +48,10 @@ def main(argv: list[str] | None = None) -> int:
     import numpy as np
     import pandas as pd
 
-    import data_drop_top_k
-    import losses
-    import train
-    from runs import recipe
+    from facetrainer import losses
+    from facetrainer import training as train
+    from facetrainer.cli import recipe
+    from facetrainer.preparing import clean as data_drop_top_k
 
     labels, wrong = flipped(arguments.data, arguments.share, "flipped.npz")
     settings = {"data_path": "flipped.npz", "eval_paths": [], "save_path": "cleaning.keras", "verbose": 2,

@@ -42,7 +42,7 @@ def bare_keras2(name, rounds, steps):
         return tf.nn.softmax_cross_entropy_with_logits(hot, 64 * tf.where(hot > 0, tf.cos(angle + 0.5), cosine))
 
     sys.path.insert(0, ROOT)
-    from backbones import mobile_facenet
+    from facetrainer.backbones import mobile_facenet
 
     if name == "mobilenet":
         stem = keras.applications.MobileNet(input_shape=(112, 112, 3), include_top=False, weights=None)
@@ -71,11 +71,10 @@ def compare(name, rounds, steps):
     import keras
     import numpy as np
 
-    import losses
-    import models
-    import train
-    from backbones import fused_norm
-    from formats import recordio
+    from facetrainer import losses, models
+    from facetrainer import training as train
+    from facetrainer.backbones import fused_norm
+    from facetrainer.io import recordio
 
     rng = np.random.default_rng(0)
     smooth = [cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), (112, 112)) for _ in range(BATCH * steps)]
@@ -138,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
             bare_keras2(name, arguments.rounds, arguments.steps)
         return 0
     sys.path.insert(0, ROOT)
-    from runs.memory import keep_freed_memory
+    from facetrainer.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,18 +1,15 @@
 """Faces drawn small and once; real data where FACE_DATA names it."""
 
 import os
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import cv2
 import numpy as np
 import pytest
 
-import models
-from faces import draw
-from formats import evalbin, recordio
+from facetrainer.data import synthetic as draw
+from facetrainer.io import evalbin, recordio
 
 
 def pytest_collection_modifyitems(items):
@@ -71,9 +68,3 @@ def workdir(tmp_path, monkeypatch):
     """Runs write to checkpoints/ below the working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def small_model(emb_shape=16, **kwargs):
-    """A basic model that trains in a second."""
-    options = {"input_shape": (32, 32, 3), "widths": (8, 16), "output_layer": "E", "bn_momentum": 0.9, **kwargs}
-    return models.buildin_models("r_tiny", emb_shape=emb_shape, **options)

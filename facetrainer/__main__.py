@@ -1,0 +1,5 @@
+"""`python -m facetrainer` is the command `facetrainer`."""
+
+from facetrainer.cli.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,69 @@
+"""arcface_torch's vision transformers: 9×9 patches, no class token, ReLU6; all patches go into the embedding.
+
+Dosovitskiy et al., arXiv:2010.11929; sizes from arcface_torch.  Made of Keras's own layers, so that files load without ours.
+"""
+
+import keras
+from keras import layers, ops
+
+from facetrainer.backbones import register
+
+
+@register("vit_t", tail="F", width=256, depth=12)
+@register("vit_s", tail="F", width=512, depth=12)
+@register("vit_b", tail="F", width=512, depth=24)
+@register("vit_l", tail="F", width=768, depth=24)
+def build(name, input_shape, width, depth, heads=8, patch=9, mlp_ratio=4, drop_path=0.0):
+    """Image (H, W, C) → (1, 1, width); pixels left over at the right and below are not looked at. arcface_torch's tail is "F".
+
+    `drop_path` is the last unit's rate of stochastic depth (arcface_torch: 0.1; the first unit's is 0).
+    """
+    inputs = layers.Input(input_shape)
+    x = patches(inputs, patch, width)
+    for unit in range(depth):
+        x = encoder(x, width, heads, mlp_ratio, drop_path * unit / (depth - 1), f"unit{unit + 1}")
+    x = layers.LayerNormalization(epsilon=1e-5, name="norm")(x)
+    x = _dense(layers.Flatten(name="tokens")(x), width, "joined", use_bias=False)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=2e-5, name="joined_bn")(x)
+    return keras.Model(inputs, layers.Reshape((1, 1, width), name="map")(x), name=name)
+
+
+def patches(x, patch, width):
+    """(B, H, W, C) → (B, patches, width): a linear map of each patch plus the place's own vector, which is the bias."""
+    (height, wide), channels = (side // patch for side in x.shape[1:3]), x.shape[-1]
+    x = layers.Cropping2D(((0, x.shape[1] - height * patch), (0, x.shape[2] - wide * patch)), name="crop")(x)
+    x = layers.Reshape((height, patch, wide, patch * channels), name="rows")(x)
+    x = layers.Permute((1, 3, 2, 4), name="patches")(x)
+    x = layers.Reshape((height * wide, patch * patch * channels), name="flat_patches")(x)
+    small = keras.initializers.TruncatedNormal(stddev=0.02)
+    options = {"kernel_initializer": small, "bias_initializer": small, "bias_axes": "tw", "name": "embed"}
+    return layers.EinsumDense("btp,pw->btw", (height * wide, width), **options)(x)
+
+
+def encoder(x, width, heads, mlp_ratio, drop_path, name):
+    y = attention(layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm1")(x), width, heads, name)
+    x = layers.Add(name=f"{name}_add1")([x, _dropped(y, drop_path, f"{name}_drop1")])
+    y = _dense(layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm2")(x), width * mlp_ratio, f"{name}_fc1")
+    y = _dense(layers.Activation("relu6", name=f"{name}_act")(y), width, f"{name}_fc2")
+    return layers.Add(name=f"{name}_add2")([x, _dropped(y, drop_path, f"{name}_drop2")])
+
+
+def attention(x, width, heads, name):
+    """softmax(q kᵀ / √d) v in every head (Vaswani et al., arXiv:1706.03762, eq. 1); q, k and v without bias."""
+    tokens, size = x.shape[1], width // heads
+    split = [_dense(x, width, f"{name}_{part}", use_bias=False) for part in ("q", "k", "v")]
+    split = [layers.Permute((2, 1, 3))(layers.Reshape((tokens, heads, size))(one)) for one in split]
+    q, k, v = split
+    scores = layers.Softmax(name=f"{name}_softmax")(ops.matmul(q * size**-0.5, ops.transpose(k, (0, 1, 3, 2))))
+    y = layers.Permute((2, 1, 3))(ops.matmul(scores, v))
+    return _dense(layers.Reshape((tokens, width))(y), width, f"{name}_proj")
+
+
+def _dense(x, units, name, use_bias=True):
+    small = keras.initializers.TruncatedNormal(stddev=0.02)
+    return layers.Dense(units, use_bias=use_bias, kernel_initializer=small, name=name)(x)
+
+
+def _dropped(x, rate, name):
+    """A whole branch left out for an image, at this rate, in training."""
+    return layers.Dropout(rate, noise_shape=(None, 1, 1), name=name)(x) if rate else x

@@ -1,0 +1,28 @@
+"""Cleaning by sub-centers: images that do not lie near their person's main center are left out.
+
+tt.train([{"loss": losses.ArcfaceLoss(scale=16), "epoch": 5, "lossTopK": 3}])
+clean = data_drop_top_k.data_drop_top_k(tt.model, tt.data_path)
+python data_drop_top_k.py -M checkpoints/run.keras -D /datasets/faces_casia
+"""
+
+from __future__ import annotations
+
+from facetrainer.cli import run
+from facetrainer.utils.lazy import later
+
+cleaning = later("facetrainer.preparing.clean")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Does what the arguments say; exit codes of `run.call`."""
+    parser = run.describe("clean", __doc__)
+    parser.add_argument("-M", "--model_file", required=True, help="full model, trained with lossTopK > 1")
+    parser.add_argument("-D", "--data_path", required=True, help="the data it was trained on")
+    parser.add_argument("-d", "--dest_file", help="npz to write; default: name of the data + _topk_75.npz")
+    parser.add_argument("-t", "--deg_thresh", type=float, default=75, help="largest angle to the main sub-center")
+    parser.add_argument("-L", "--limit", type=int, default=0, help="first so many people only")
+    return run.call(
+        parser,
+        lambda a: print(cleaning.data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit)),
+        argv,
+    )

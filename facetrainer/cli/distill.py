@@ -1,0 +1,28 @@
+"""A teacher's embeddings of a whole dataset, once: what `distill` trains on.
+
+python data_distiller.py -D /datasets/faces_casia -M r100.onnx --use_fp16
+train.Train("faces_casia_distill_fp16.tfrecord", …)
+"""
+
+from __future__ import annotations
+
+from facetrainer.cli import run
+from facetrainer.utils.lazy import later
+
+distilling = later("facetrainer.preparing.distill")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Does what the arguments say; exit codes of `run.call`."""
+    parser = run.describe("distill", __doc__)
+    parser.add_argument("-D", "--data_path", required=True, help="folder, InsightFace directory, .rec or .npz")
+    parser.add_argument(
+        "-M", "--model_file", help=".keras, .h5, .onnx, torch-jit .pt or .pth, .tflite, SavedModel folder"
+    )
+    parser.add_argument("-d", "--dest_file", help="default: name of the data + _distill.tfrecord")
+    parser.add_argument("-b", "--batch_size", type=int, default=256)
+    parser.add_argument("-L", "--limit", type=int, default=-1, help="first so many images only")
+    parser.add_argument("--use_fp16", action="store_true", help="embeddings as float16")
+    parser.add_argument("--save_npz", action="store_true", help="npz with the images' names, no TFRecord")
+    parser.add_argument("-R", "--recover", action="store_true", help="go on with a run that was broken off")
+    return run.call(parser, lambda a: print(distilling.Data_distiller(**vars(a))), argv)

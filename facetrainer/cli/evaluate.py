@@ -1,0 +1,114 @@
+"""Accuracy of a model on sets of pairs.
+
+Two protocols are named: "10-fold" takes each fold's threshold from the other nine (what papers report), "max" the best threshold on
+the very pairs it is measured on (what Keras_insightface prints).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from facetrainer.cli import run
+from facetrainer.utils.lazy import later
+
+calibration, plots = later("facetrainer.metrics.calibration"), later("facetrainer.reporting.plots")
+evals, np = later("facetrainer.evaluation"), later("numpy")
+roc, quality = later("facetrainer.metrics.roc"), later("facetrainer.metrics.quality")
+
+
+def parser() -> argparse.ArgumentParser:
+    main = run.describe("evaluate", __doc__)
+    main.add_argument(
+        "-m", "--basic_model", required=True, help="model file: .keras, .h5, .onnx, .pt, .tflite, SavedModel folder"
+    )
+    main.add_argument("-b", "--batch_size", type=int, default=128)
+    main.add_argument(
+        "-t", "--test_bin_files", nargs="+", required=True, help=".bin files, or folders with pairs.txt or pairs.csv"
+    )
+    main.add_argument("-F", "--no_flip", action="store_true", help="the image alone, without its mirror image")
+    main.add_argument(
+        "--flip", choices=("sum", "concat"), default="sum", help="what becomes of the mirror image's embedding"
+    )
+    main.add_argument("--centre", action="store_true", help="subtract the mean embedding of the set first")
+    main.add_argument("-p", "--pca_acc", type=int, nargs="?", const=128, default=0, metavar="N",
+                      help="accuracy after N principal components, learnt on the other folds, as well")  # fmt: skip
+    main.add_argument("--folds", action="store_true", help="a table of the ten folds")
+    main.add_argument("--bootstrap", type=int, default=0, metavar="DRAWS", help="95 %% intervals")
+    main.add_argument("--compare", metavar="MODEL", help="another model on the same pairs: McNemar's test")
+    main.add_argument("--calibrate", action="store_true", help="write MODEL_thresholds.json, from all sets together")
+    main.add_argument(
+        "--reject", metavar="PNG", help="error-versus-reject curve of the embedding's length as quality of an image"
+    )
+    main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
+    return main
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the results; exit codes of `run.call`."""
+    return run.call(parser(), _run, argv)
+
+
+def _run(a):
+    results = [_evaluated(a, pairs) for pairs in map(evals.read_pairs, a.test_bin_files)]
+    if a.calibrate:
+        scores, same = (np.concatenate([one[key] for one in results]) for key in ("scores", "same"))
+        about = {"model": a.basic_model, "sets": [one["protocol"] for one in results]}
+        print(calibration.write(a.basic_model, calibration.calibrate(scores, same, **about)))
+    if a.json:
+        with open(a.json, "w", encoding="utf-8") as file:
+            json.dump(
+                [{key: value for key, value in one.items() if key not in ("scores", "same")} for one in results],
+                file,
+                indent=1,
+            )
+
+
+def _evaluated(a, pairs):
+    """Prints and returns all that is asked for about one set."""
+    flip = "" if a.no_flip else a.flip
+    embeddings = evals.Embedder(a.basic_model, a.batch_size).of_encoded(pairs.images, flip)
+    scores, same = evals.scores_of(embeddings, centre=a.centre), pairs.same
+    result = evals.verify(scores, same, pairs.name, flip, pairs.sha256)
+    print(result)
+    protocol = {**result.protocol(), "centred": "on the mean of this very set" if a.centre else "no"}
+    found = {**dataclasses.asdict(result), "protocol": protocol, "scores": scores, "same": same}
+    val, val_std, far = evals.calculate_val(
+        np.arange(0, 4, 0.001), *(evals.unit(embeddings[k::2]) for k in (0, 1)), same
+    )
+    found["VAL@FAR=0.001"] = {"val": val, "std": val_std, "far": far}
+    print(f"  VAL@FAR=1e-3 {val:.4f} ± {val_std:.4f} at FAR {far:.5f}")
+    if a.folds:
+        for number, fold in enumerate(evals.fold_table(scores, same), 1):
+            wrong = f"{fold.false_accepts} false accepts, {fold.false_rejects} false rejects"
+            print(f"  fold {number:>2}  {fold.accuracy:.4f} at {fold.threshold:.4f}, {wrong}")
+    if a.pca_acc:
+        _, _, accuracy = evals.calculate_roc(
+            np.arange(0, 4, 0.01), *(evals.unit(embeddings)[k::2] for k in (0, 1)), same, pca=a.pca_acc
+        )
+        found["pca"] = {"components": a.pca_acc, "accuracy": accuracy.mean(), "std": accuracy.std()}
+        print(f"  {a.pca_acc} principal components, 10-fold accuracy {accuracy.mean():.4f} ± {accuracy.std():.4f}")
+    if a.bootstrap:
+        low, high = evals.bootstrap(scores, same, lambda s, y: evals.best_threshold(s, y)[0], a.bootstrap)
+        auc_low, auc_high = evals.bootstrap(scores, same, lambda s, y: roc.Roc(s, y).auc, a.bootstrap)
+        found["bootstrap 95%"] = {"max accuracy": [low, high], "AUC": [auc_low, auc_high]}
+        print(f"  95 % intervals: max accuracy {low:.4f}–{high:.4f}, AUC {auc_low:.4f}–{auc_high:.4f}")
+    if a.reject:
+        found["reject"] = _reject(embeddings, scores, same, a.reject)
+    if a.compare:
+        other = evals.scores_of(evals.Embedder(a.compare, a.batch_size).of_encoded(pairs.images, flip), centre=a.centre)
+        mine, theirs, p = evals.mcnemar(evals.fold_correct(scores, same), evals.fold_correct(other, same))
+        found["compared"] = {"model": a.compare, "right here only": mine, "right there only": theirs, "p": p}
+        print(f"  against {a.compare}: {mine} pairs right here only, {theirs} there only, p = {p:.3g}")
+    return found
+
+
+def _reject(embeddings, scores, same, path):
+    norms = np.linalg.norm(embeddings, axis=1)
+    rejected, missed = quality.error_versus_reject(scores, same, np.minimum(norms[::2], norms[1::2]), 1e-2)
+    plots.reject({"length of the embedding": (rejected, missed)}, path)
+    fifth = int(np.argmax(rejected >= 0.2))
+    less = f"{missed[fifth]:.4f} without the fifth of the pairs with the shortest embeddings"
+    print(f"  false non-matches at FMR 1e-2: {missed[0]:.4f}, {less}")
+    return {"rejected": rejected.tolist(), "false non-match rate": missed.tolist()}

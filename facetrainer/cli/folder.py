@@ -1,0 +1,75 @@
+"""Any folder of people: who is whom, who is nobody, and which pairs go wrong.
+
+  python eval_folder.py -d faces -m model.keras
+  python eval_folder.py -d faces -m r50.onnx --report faces.json --worst worst.jpg --slices attributes.csv
+  python eval_folder.py -d photos -D -m model.keras                    photos are aligned first (needs mtcnn)
+  python eval_folder.py -d faces -m model.keras -B pairs.bin           a verification set of hard pairs
+
+Leave-one-out: an image is compared with everybody's mean, its own person's mean without itself. Open set: half of the people are enrolled
+with one image each, their other images and everybody else's are probes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from facetrainer.cli import run
+from facetrainer.utils.lazy import later
+
+aligning, reporting = later("facetrainer.preparing.align"), later("facetrainer.reporting.folder")
+alignment = later("facetrainer.data.alignment")
+
+
+def parser() -> argparse.ArgumentParser:
+    main = run.describe("folder", __doc__)
+    main.add_argument("-d", "--data_path", required=True, help="folder of people, .rec, list, shards")
+    main.add_argument("-m", "--model_file", help="not needed where --save_embeddings is there")
+    main.add_argument("-b", "--batch_size", type=int, default=64)
+    main.add_argument(
+        "-D", "--detection", action="store_true", help="align photos first, into {data_path}_aligned_112_112"
+    )
+    main.add_argument("-S", "--save_embeddings", metavar="NPZ", help="keep embeddings, or read them")
+    main.add_argument("-B", "--save_bins", metavar="BIN", help="write a verification set")
+    main.add_argument("--report", metavar="JSON", help="every number")
+    main.add_argument(
+        "--worst", metavar="JPG", help="picture of the worst pairs: different people left, one person right"
+    )
+    main.add_argument("--slices", metavar="CSV", help="image or person, and attributes: metrics of each group")
+    main.add_argument("--roc", metavar="PNG", help="ROC of leave-one-out scores")
+    return main
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Does what the arguments say; exit codes of `run.call`."""
+    return run.call(parser(), _run, argv)
+
+
+def _run(a):
+    path = _aligned(a.data_path) if a.detection else a.data_path
+    if not a.model_file and not (a.save_embeddings and os.path.exists(a.save_embeddings)):
+        raise ValueError("give a model with -m, or embeddings kept before with -S.")
+    folder = reporting.Eval_folder(a.model_file, path, a.batch_size, a.save_embeddings)
+    found = folder.report()
+    for name, value in found.items():
+        print(f"{name:>24}  {value:,}" if isinstance(value, int) else f"{name:>24}  {value:.4f}")
+    if a.slices:
+        print(folder.slices(a.slices).to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+    if a.worst:
+        folder.worst_sheet(a.worst)
+    if a.roc:
+        _, score, label = folder.do_evaluation()
+        reporting.plot_tpr_far(score, label, path=a.roc)
+    if a.save_bins:
+        folder.generate_eval_pair_bin(a.save_bins)
+    if a.report:
+        with open(a.report, "w", encoding="utf-8") as file:
+            json.dump(found, file, indent=1)
+
+
+def _aligned(path):
+    dest = os.path.normpath(path) + "_aligned_112_112"
+    if not os.path.exists(dest):
+        aligning.align(path, dest, alignment.LAYOUTS["arcface"], workers=os.cpu_count())
+    return dest

@@ -1,0 +1,102 @@
+"""A recipe: a Python file that names `Train`'s keywords, and `sch`.
+
+    data_path = "/datasets/faces_emore"
+    save_path = "r50.keras"
+    basic_model = models.buildin_models("r50")
+    sch = [{"loss": losses.ArcfaceLoss(), "epoch": 20}]
+
+Names set from outside (`--set batch_size=256`) stand before the file is run and again after it, so that a recipe may read
+them with `globals().get`.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import runpy
+
+from facetrainer.flat_names import use_flat_names
+from facetrainer.utils.lazy import later
+from facetrainer.utils.text import unknown
+
+legacy = later("facetrainer.training.legacy")
+SHIPPED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "recipes")
+
+
+def keywords() -> list[str]:
+    """Names that a recipe may give to `Train`."""
+    return [name for name in inspect.signature(legacy.Train).parameters if name != "self"]
+
+
+def read_settings(settings: list[str]) -> dict:
+    """Settings of the command line.
+
+    Args:
+        settings: `["batch_size=256", "save_path=x.keras"]`.
+
+    Returns:
+        `{name: value}`; what is no Python literal stays a text.
+
+    Raises:
+        ValueError: A name is no keyword of `Train`.
+    """
+    values = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set {setting!r}: expected NAME=VALUE with a keyword of Train.")
+        if name not in keywords():
+            raise ValueError(f"--set {setting!r}: {unknown('keyword of Train', name, keywords())}")
+        values[name] = _literal(text)
+    return values
+
+
+def _literal(text):
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def find(name: str) -> str:
+    """Path of a recipe: a file as it is, else a shipped one by its name.
+
+    Args:
+        name: `my_recipe.py`, `lfw_small` or `recipes/lfw_small.py`.
+
+    Raises:
+        FileNotFoundError: There is neither.
+    """
+    if os.path.exists(name):
+        return name
+    stems = sorted(file[:-3] for file in os.listdir(SHIPPED) if file.endswith(".py") and file != "__init__.py")
+    stem = os.path.splitext(os.path.basename(name))[0]
+    if stem in stems and os.path.dirname(name) in ("", "recipes"):
+        return os.path.join(SHIPPED, f"{stem}.py")
+    raise FileNotFoundError(
+        f"recipe {name!r} does not exist. Expected a Python file with Train's keywords and sch, or one of {', '.join(stems)}."
+    )
+
+
+def load(name: str, settings: dict) -> tuple[dict, list]:
+    """Runs a recipe.
+
+    Args:
+        name: See `find`. The file may import the flat names of Keras_insightface.
+        settings: What `read_settings` gives.
+
+    Returns:
+        Keywords for `Train`, and the schedule.
+
+    Raises:
+        FileNotFoundError: There is no such recipe.
+        ValueError: It does not set what it must.
+    """
+    path = find(name)
+    use_flat_names()
+    names = {**runpy.run_path(path, init_globals=settings), **settings}
+    missing = [one for one in ("data_path", "save_path", "sch") if one not in names]
+    if missing:
+        raise ValueError(f"{path}: {missing[0]!r} is missing. A recipe sets data_path, save_path, basic_model and sch.")
+    return {one: names[one] for one in keywords() if one in names}, names["sch"]

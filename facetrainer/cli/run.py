@@ -1,0 +1,67 @@
+"""How every command begins and ends."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from facetrainer.utils import logs
+from facetrainer.utils.text import make_console_safe
+
+
+def call(
+    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], object], argv: list[str] | None = None
+) -> int:
+    """Parses the arguments and does what they say.
+
+    Args:
+        parser: Gets `--debug` besides its own arguments.
+        work: Called with the parsed arguments.
+        argv: Arguments; those of the process unless given.
+
+    Returns:
+        0 when the work is done, 1 where it failed, with one line on standard error; with `--debug` the exception is raised instead.
+
+    Raises:
+        SystemExit: With 2, where the call is wrong.
+    """
+    make_console_safe()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    arguments = with_debug(parser).parse_args(argv)
+    logs.show_messages()
+    debug = arguments.__dict__.pop("debug")
+    try:
+        work(arguments)
+    except (ValueError, OSError, ImportError, ArithmeticError) as error:
+        if debug:
+            raise
+        text = f"[Errno {error.errno}] {error.strerror}: {error.filename}" if getattr(error, "errno", None) else error
+        print(f"{parser.prog}: {type(error).__name__}: {text}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def with_debug(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Adds `--debug` to a parser and to those of its subcommands."""
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error came from")
+    parser.set_defaults(debug=False)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+def describe(prog: str, text: str | None, **kwargs) -> argparse.ArgumentParser:
+    """A parser that prints `text` as it is written, and names the command as it was called.
+
+    Args:
+        prog: Name of the command behind `facetrainer`.
+        text: Its description.
+        **kwargs: Further arguments of `argparse.ArgumentParser`.
+    """
+    script = os.path.basename(sys.argv[0])
+    name = script if script.endswith(".py") and script != "__main__.py" else f"facetrainer {prog}"
+    return argparse.ArgumentParser(
+        name, description=text, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
+    )

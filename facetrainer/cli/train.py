@@ -1,0 +1,76 @@
+"""Train a face-recognition model by a recipe.
+
+examples:
+  facetrainer train                                      the main job, on faces that it draws
+  facetrainer train lfw_small --dry-run                  what a recipe would do
+  facetrainer train my_recipe.py --set batch_size=256    a recipe with another batch size
+
+From a checkout `python train.py` does the same: python train.py recipes/lfw_small.py --dry-run
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from facetrainer.cli import recipe, run
+from facetrainer.utils.lazy import later
+
+dry_run, page = later("facetrainer.reporting.dry_run"), later("facetrainer.reporting.page")
+legacy, tables = later("facetrainer.training.legacy"), later("facetrainer.reporting.tables")
+schedule, verification = later("facetrainer.training.schedule"), later("facetrainer.evaluation.verification")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    main = run.describe("train", __doc__)
+    main.add_argument(
+        "recipe",
+        nargs="?",
+        default="drawn_faces",
+        help="Python file with Train's keywords and sch, or a shipped recipe",
+    )
+    main.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="keywords of Train, over the recipe's",
+    )
+    main.add_argument("--dry-run", action="store_true", help="print stages, steps, learning rate and memory, and stop")
+    return main
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a recipe; exit codes of `run.call`."""
+    return run.call(parser(), _work, argv)
+
+
+def _work(a):
+    keywords, sch = recipe.load(a.recipe, recipe.read_settings(a.settings))
+    schedule.parse_schedule(sch)
+    trainer = legacy.Train(**keywords)
+    if a.dry_run:
+        print(dry_run.describe(trainer, sch))
+    else:
+        train(trainer, sch)
+
+
+def train(trainer, sch: list[dict]) -> None:
+    """Trains, then prints tables and writes pictures.
+
+    Args:
+        trainer: `Train`.
+        sch: The schedule.
+    """
+    begin = time.time()
+    untrained = {one.test_names: (tables.scores(one), one.pairs.same) for one in trainer.my_evals}
+    trainer.train(sch)
+    print("\n" + tables.history_table(trainer.my_history.history) + "\n")
+    rows = [("untrained", verification.verify(*curve, name)) for name, curve in untrained.items()]
+    rows += [("trained", one.evaluate()) for one in trainer.my_evals]
+    if rows:
+        print(tables.accuracy_table(rows) + "\n")
+    files = [trainer.stem + trainer.suffix, *tables.pictures(trainer, untrained), page.write(trainer)]
+    print(f"{time.time() - begin:.0f} s. Written:", *files, sep="\n  ")

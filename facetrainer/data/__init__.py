@@ -1,0 +1,14 @@
+"""Any source of faces → batches."""
+
+from facetrainer.utils import lazy
+
+__getattr__, __dir__ = lazy.attach(
+    __name__,
+    {
+        "facetrainer.data.pipeline": "Faces ReadyFaces normalise open_faces prepare_dataset show_batch_sample strategy",
+        "facetrainer.data.sampling": "Balanced PeopleByImages Shuffled",
+        "facetrainer.data.images": "decode normalised",
+        "facetrainer.data.sources": "Source open_source",
+    },
+    globals(),
+)

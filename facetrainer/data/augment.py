@@ -1,0 +1,289 @@
+"""Augmentations: `(image uint8 (H, W, 3), rng) → image`, drawn from a numpy Generator and from nothing else.
+
+`from_status` reads the `random_status` numbers of Keras_insightface; any list of callables of this shape does as well.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from facetrainer.data import images
+
+Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+LEVELS = np.arange(256, dtype=np.uint8)
+GREY = np.tile([0.299, 0.587, 0.114], (3, 1))  # red, green, blue → grey, three times
+
+
+def flip(image, rng):
+    """Mirrored left to right, half of the time."""
+    return cv2.flip(image, 1) if rng.random() < 0.5 else image
+
+
+@dataclasses.dataclass(frozen=True)
+class Light:
+    """Brightness ± `brightness` grey levels; contrast about each channel's mean, factor 1 ± `contrast`; then saturation, distance from
+    the pixel's own grey (ITU-R BT.601), factor 1 ± `saturation`. All of it is one matrix a pixel.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+
+    def __call__(self, image, rng):
+        shift, contrast, saturation = rng.uniform(-1, 1, 3) * (self.brightness, self.contrast, self.saturation)
+        mixed = np.eye(3) * (1 + saturation) - GREY * saturation
+        offset = np.array(cv2.mean(image)[:3]) * -contrast + shift
+        return cv2.transform(image, np.column_stack([mixed * (1 + contrast), mixed @ offset]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """A window of `height` × `width` anywhere in the image, scaled back to the image's size."""
+
+    height: int = 100
+    width: int = 100
+
+    def __call__(self, image, rng):
+        rows, columns = image.shape[:2]
+        height, width = min(self.height, rows), min(self.width, columns)
+        top, left = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
+        return cv2.resize(image[top : top + height, left : left + width], (columns, rows))
+
+
+@dataclasses.dataclass(frozen=True)
+class LowerMask:
+    """Grey from a random row in the lower `area` of the image down to its end, half of the time: a face mask."""
+
+    area: float = 0.3
+
+    def __call__(self, image, rng):
+        if rng.random() < 0.5:
+            return image
+        top = int(image.shape[0] * (1 - rng.uniform(0, self.area)))
+        image = image.copy()
+        image[top:] = 128
+        return image
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine:
+    """Rotation ± `degrees`, size 1 ± `scale`, shift ± `shift` (part of the side); the border is mirrored."""
+
+    degrees: float = 10.0
+    scale: float = 0.1
+    shift: float = 0.05
+
+    def __call__(self, image, rng):
+        height, width = image.shape[:2]
+        angle, scale = rng.uniform(-self.degrees, self.degrees), 1 + rng.uniform(-self.scale, self.scale)
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale)
+        matrix[:, 2] += rng.uniform(-self.shift, self.shift, 2) * (width, height)
+        return _warp(image, matrix)
+
+
+@dataclasses.dataclass(frozen=True)
+class Colour:
+    """Gamma, contrast, brightness and white balance at once; `grey` of the images lose their colour."""
+
+    gamma: float = 0.35
+    contrast: float = 0.3
+    brightness: float = 25.0
+    balance: float = 0.1
+    grey: float = 0.2
+
+    def __call__(self, image, rng):
+        gamma = np.exp(rng.uniform(-self.gamma, self.gamma))
+        contrast = 1 + rng.uniform(-self.contrast, self.contrast)
+        shift = rng.uniform(-self.brightness, self.brightness)
+        balance = 1 + rng.uniform(-self.balance, self.balance, 3)
+        curve = ((np.arange(256) / 255) ** gamma * 255 - 127) * contrast + 127 + shift
+        if rng.random() < self.grey:
+            image, balance = np.repeat(images.grey(image), 3, axis=-1), np.ones(3)
+        return cv2.LUT(image, _table(curve[:, None] * balance))
+
+
+@dataclasses.dataclass(frozen=True)
+class Erase:
+    """A rectangle of one random colour, sides 1/8 to 1/2 of the image, over `probability` of the images.
+
+    Random erasing: Zhong et al., AAAI 2020, arXiv:1708.04896.
+    """
+
+    probability: float = 0.5
+
+    def __call__(self, image, rng):
+        if rng.random() >= self.probability:
+            return image
+        rows, columns = image.shape[:2]
+        height, width = rng.integers(rows // 8, rows // 2 + 1), rng.integers(columns // 8, columns // 2 + 1)
+        top, left = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
+        image = np.ascontiguousarray(image).copy()
+        image[top : top + height, left : left + width] = rng.integers(0, 256, 3)
+        return image
+
+
+@dataclasses.dataclass(frozen=True)
+class LowResolution:
+    """Shrunk to 30–60 % and enlarged again, `probability` of the images."""
+
+    probability: float = 0.2
+
+    def __call__(self, image, rng):
+        if rng.random() >= self.probability:
+            return image
+        factor, (height, width) = rng.uniform(0.3, 0.6), image.shape[:2]
+        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, (width, height))
+
+
+@dataclasses.dataclass(frozen=True)
+class Blur:
+    """Gaussian blur of σ up to `sigma` pixels, `probability` of the images: out of focus, or moved."""
+
+    probability: float = 0.2
+    sigma: float = 2.0
+
+    def __call__(self, image, rng):
+        if rng.random() >= self.probability:
+            return image
+        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, self.sigma))
+
+
+class RandAugment:
+    """`num_layers` operations drawn anew for each image, all of one `magnitude` (0–10).
+
+    Cubuk et al., NeurIPS 2020, arXiv:1909.13719. `available_ops` may be set to any part of `OPERATIONS`.
+    """
+
+    def __init__(self, num_layers=2, magnitude=10.0, cutout_const=40.0, translate_const=100.0):
+        self.num_layers, self.magnitude = num_layers, magnitude
+        self.cutout_const, self.translate_const = cutout_const, translate_const
+        self.available_ops = list(OPERATIONS)
+
+    def __repr__(self):
+        return f"RandAugment({self.num_layers}, {self.magnitude}, {self.available_ops})"
+
+    def __call__(self, image, rng):
+        for number in rng.integers(len(self.available_ops), size=self.num_layers):
+            image = OPERATIONS[self.available_ops[number]](self, image, rng)
+        return image
+
+    distort = __call__
+
+    def signed(self, most, rng):
+        """`most` times the magnitude, with a random sign."""
+        return most * self.magnitude / 10 * (1 if rng.random() < 0.5 else -1)
+
+    def factor(self):
+        """Blend factor 0.1 … 1.9: 1 leaves the image as it is."""
+        return self.magnitude / 10 * 1.8 + 0.1
+
+
+def _posterize(aug, image, rng):
+    shift = 8 - int(aug.magnitude / 10 * 4)
+    return cv2.LUT(image, LEVELS >> shift << shift)
+
+
+def _solarize(aug, image, rng):
+    return cv2.LUT(image, np.where(aug.magnitude / 10 * 256 > LEVELS, LEVELS, 255 - LEVELS))
+
+
+def _solarize_add(aug, image, rng):
+    added = np.minimum(LEVELS.astype(int) + int(aug.magnitude / 10 * 110), 255).astype(np.uint8)
+    return cv2.LUT(image, np.where(LEVELS < 128, added, LEVELS))
+
+
+def _sharpness(aug, image, rng):
+    smooth = cv2.filter2D(image, -1, np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13)
+    return _blend(smooth, image, aug.factor())
+
+
+def _cutout(aug, image, rng):
+    pad = int(aug.magnitude / 10 * aug.cutout_const)
+    row, column = rng.integers(image.shape[0]), rng.integers(image.shape[1])
+    image = image.copy()
+    image[max(row - pad, 0) : row + pad, max(column - pad, 0) : column + pad] = 128
+    return image
+
+
+def _rotate(aug, image, rng):
+    height, width = image.shape[:2]
+    return _warp(image, cv2.getRotationMatrix2D((width / 2, height / 2), aug.signed(30, rng), 1))
+
+
+OPERATIONS = {
+    "AutoContrast": lambda aug, image, rng: _autocontrast(image),
+    "Equalize": lambda aug, image, rng: cv2.merge([cv2.equalizeHist(channel) for channel in cv2.split(image)]),
+    "Invert": lambda aug, image, rng: 255 - image,
+    "Rotate": _rotate,
+    "Posterize": _posterize,
+    "Solarize": _solarize,
+    "Color": lambda aug, image, rng: _blend(_grey(image), image, aug.factor()),
+    "Contrast": lambda aug, image, rng: _per_channel(
+        image, aug.factor(), cv2.mean(_grey(image))[0] * (1 - aug.factor())
+    ),
+    "Brightness": lambda aug, image, rng: _per_channel(image, aug.factor(), 0),
+    "Sharpness": _sharpness,
+    "ShearX": lambda aug, image, rng: _warp(image, np.array([[1, aug.signed(0.3, rng), 0], [0, 1, 0]])),
+    "ShearY": lambda aug, image, rng: _warp(image, np.array([[1, 0, 0], [aug.signed(0.3, rng), 1, 0]])),
+    "TranslateX": lambda aug, image, rng: _warp(
+        image, np.array([[1, 0, aug.signed(aug.translate_const, rng)], [0, 1, 0]])
+    ),
+    "TranslateY": lambda aug, image, rng: _warp(
+        image, np.array([[1, 0, 0], [0, 1, aug.signed(aug.translate_const, rng)]])
+    ),
+    "Cutout": _cutout,
+    "SolarizeAdd": _solarize_add,
+}
+FACE_OPERATIONS = [
+    name
+    for name in OPERATIONS
+    if name not in ("Invert", "Rotate", "Solarize", "SolarizeAdd", "Cutout", "TranslateX", "TranslateY")
+]
+
+
+def from_status(random_status: int, random_crop=(100, 100), random_cutout_mask_area: float = 0.0) -> list:
+    """Keras_insightface's `random_status` → augmentations.
+
+    −1 none, 0 flip, 1 + brightness, 2 + contrast and saturation, 3 + crop; the strength grows with the number.
+    100 and more: flip and RandAugment of magnitude `5 · random_status / 100` over operations that leave a face a face.
+    """
+    steps = [flip] if random_status >= 0 else []
+    if random_status >= 100:
+        steps.append(RandAugment(magnitude=5 * random_status / 100))
+        steps[-1].available_ops = FACE_OPERATIONS
+    elif random_status >= 1:
+        contrast = 0.1 * random_status if random_status >= 2 else 0.0
+        steps.append(Light(12.75 * random_status, contrast, contrast))
+        steps += [Crop(*random_crop[:2])] if random_status >= 3 and random_crop else []
+    return steps + ([LowerMask(random_cutout_mask_area)] if random_cutout_mask_area > 0 else [])
+
+
+def _warp(image, matrix):
+    return cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT_101)
+
+
+def _table(curve):
+    return np.clip(np.rint(curve), 0, 255).astype(np.uint8).reshape(256, 1, -1)
+
+
+def _per_channel(image, factor, offset):
+    matrix = np.zeros((3, 4))
+    matrix[[0, 1, 2], [0, 1, 2]], matrix[:, 3] = factor, offset
+    return cv2.transform(image, matrix)
+
+
+def _autocontrast(image):
+    low, high = np.array([cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image)]).T
+    factor = np.where(high > low, 255 / np.maximum(high - low, 1), 1.0)
+    return _per_channel(image, factor, np.where(high > low, -low * factor, 0.0))
+
+
+def _grey(image):
+    return np.repeat(images.grey(image), 3, axis=-1)
+
+
+def _blend(first, second, factor):
+    return cv2.addWeighted(second, factor, first, 1 - factor, 0)

@@ -1,0 +1,289 @@
+"""A source of faces, an order and augmentations → batches, as a `tf.data.Dataset`."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from facetrainer.data import augment, sampling
+from facetrainer.data.images import decode, grey, normalised, pixels, scaled
+from facetrainer.data.sampling import PeopleByImages, Shuffled
+from facetrainer.data.sources import Source, open_source
+
+log = logging.getLogger("facetrainer")
+
+
+def strategy() -> tf.distribute.Strategy:
+    """The strategy whose scope this is called in; the default one has one replica."""
+    return tf.distribute.get_strategy()
+
+
+def normalise(images):
+    """uint8 0…255 → float32 (x − 127.5) / 128, the input of every model here. tf tensors and numpy arrays."""
+    return scaled(tf.cast(images, tf.float32))
+
+
+class Clock(Protocol):
+    """Where a run stands."""
+
+    epoch: int
+    step: int
+
+
+@dataclasses.dataclass
+class Faces:
+    """Batches of `(images uint8 (B, H, W, C), {"labels": int32 (B,)})`.
+
+    With a teacher there is "teacher" (B, D) beside; with `mixup`, α of the Beta distribution, an image is "mix" (B,) of the
+    one labelled so and for the rest another of the batch, labelled "labels2" (Zhang et al., arXiv:1710.09412). `skipped`
+    names the images that could not be decoded; another image stands in their place.
+    """
+
+    source: Source
+    order: Shuffled | PeopleByImages
+    shape: tuple[int, int, int] = (112, 112, 3)
+    augmentations: list = dataclasses.field(default_factory=list)
+    seed: int = 0
+    teacher: Callable | None = None
+    mixup: float = 0.0
+    workers: int = tf.data.AUTOTUNE
+    skipped: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def steps(self):
+        return self.order.steps
+
+    @property
+    def batch_size(self):
+        return self.order.batch_size
+
+    @property
+    def classes(self):
+        return len(self.source.class_names)
+
+    @property
+    def fingerprint(self):
+        """What a resumed run must find unchanged."""
+        labels = np.ascontiguousarray(self.source.labels, np.int32)
+        return {
+            "images": len(self.source), "people": self.classes, "steps": self.steps,
+            "labels": hashlib.blake2b(labels, digest_size=12).hexdigest(),
+        }  # fmt: skip
+
+    def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
+        """Endless dataset that begins with batch `step` of `epoch`."""
+
+        return self._dataset(
+            lambda: itertools.chain.from_iterable(
+                self._rest(e, step if e == epoch else 0) for e in itertools.count(epoch)
+            )
+        )
+
+    def epochs(self, clock: Clock, steps: int) -> tf.data.Dataset:
+        """Dataset of one epoch's batches, `steps` long: each time it is iterated, the rest of the epoch that `clock` shows."""
+        dataset = self._dataset(lambda: self._rest(clock.epoch, clock.step))
+        return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+
+    def _rest(self, epoch, step=0):
+        """Positions of an epoch from batch `step` on."""
+        order = self.order(self.seed, epoch)
+        for s in range(step, self.steps):
+            yield np.int64(epoch), np.int64(s), order[s].astype(np.int64)
+
+    def _dataset(self, positions):
+        if self.has_teacher:
+            _ = self.teacher_width  # asked here, outside the graph
+        scalar = tf.TensorSpec((), tf.int64)
+        signature = (scalar, scalar, tf.TensorSpec((self.order.batch_size,), tf.int64))
+        dataset = tf.data.Dataset.from_generator(positions, output_signature=signature)
+        return dataset.map(self._tensors, num_parallel_calls=self.workers).prefetch(2)
+
+    def _tensors(self, epoch, step, indices):
+        names = ["labels", *(["teacher"] if self.has_teacher else []), *(["labels2", "mix"] if self.mixup else [])]
+        kinds = {"labels": tf.int32, "teacher": tf.float32, "labels2": tf.int32, "mix": tf.float32}
+
+        def load(*position):
+            images, named = self.load(*position)
+            return images, *(named[name] for name in names)
+
+        types = [tf.uint8, *(kinds[name] for name in names)]
+        images, *values = tf.numpy_function(load, [epoch, step, indices], types, stateful=False)
+        images.set_shape((self.order.batch_size, *self.shape))
+        for name, value in zip(names, values, strict=True):
+            value.set_shape(
+                (self.order.batch_size, self.teacher_width) if name == "teacher" else (self.order.batch_size,)
+            )
+        return images, dict(zip(names, values, strict=True))
+
+    @property
+    def has_teacher(self):
+        return self.teacher is not None or self.source.embeddings is not None
+
+    @functools.cached_property
+    def teacher_width(self):
+        """Length of the teacher's embeddings: a callable tells it only when it is called, with a batch as in training."""
+        blank = np.zeros((self.order.batch_size, *self.shape), np.uint8)
+        return self._teacher(blank, np.zeros(len(blank), np.int64)).shape[1]
+
+    def load(self, epoch: int, step: int, indices: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Indices (B,) → images uint8 and what goes with them by name, as in a batch."""
+        rng = np.random.default_rng((self.seed, int(epoch), int(step), 1))
+        images, used = np.empty((len(indices), *self.shape), np.uint8), np.empty(len(indices), np.int64)
+        for row, i in enumerate(indices):
+            used[row], image = self._readable(int(i))
+            for change in self.augmentations:
+                image = change(image, rng)
+            images[row] = image if self.shape[2] == 3 else grey(image)
+        named = {"labels": self.source.labels[used]}
+        if self.mixup:
+            images = self._mix(images, named, rng)
+        if self.has_teacher:
+            named["teacher"] = self._teacher(images, used)
+        return images, named
+
+    def _mix(self, images, named, rng):
+        other, mix = rng.permutation(len(images)), rng.beta(self.mixup, self.mixup, len(images)).astype(np.float32)
+        named.update(labels2=named["labels"][other], mix=mix)
+        share = mix[:, None, None, None]
+        return np.rint(images * share + images[other] * (1 - share)).astype(np.uint8)
+
+    def _teacher(self, images, used):
+        if self.teacher is not None:
+            return np.asarray(self.teacher(normalised(images)), np.float32)
+        return np.asarray(self.source.embeddings[used], np.float32)
+
+    def _readable(self, i):
+        """Sample `i`, or the next one that can be decoded."""
+        for j in itertools.chain(range(i, len(self.source)), range(i)):
+            if j in self.skipped:
+                continue
+            try:
+                return j, decode(self.source.read(j), self.shape[:2])
+            except (ValueError, OSError) as error:
+                self.skipped[j] = f"{self.source.name(j)}: {error}"
+                log.warning("skipped image %d so far: %s", len(self.skipped), self.skipped[j])
+        raise ValueError(f"none of the {len(self.source)} images can be decoded; the first: {self.skipped[i]}")
+
+
+@dataclasses.dataclass
+class ReadyFaces:
+    """A finite, batched `tf.data.Dataset` of `(images, labels)` or `(images, (embeddings, labels))`, as it is.
+
+    Labels are integers (B,) or one-hot (B, classes). Floating-point images must be normalised already.
+    """
+
+    dataset: tf.data.Dataset
+    classes: int = 0
+    skipped: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        self.steps = int(self.dataset.cardinality())
+        if self.steps < 0:
+            self.steps = sum(1 for _ in self.dataset) if self.steps == tf.data.UNKNOWN_CARDINALITY else 0
+        if self.steps == 0:
+            raise ValueError("data_path: the dataset is empty or endless. Give it one epoch long, without repeat().")
+        self.dataset = self.dataset.map(self._named)
+        if not self.classes:
+            log.info("counting the classes of the dataset: one pass over its labels")
+            self.classes = 1 + max(int(tf.reduce_max(y["labels"])) for _, y in self.dataset)
+        self.fingerprint = {"people": self.classes, "steps": self.steps}
+
+    def _named(self, images, labels):
+        teacher, labels = labels if isinstance(labels, (tuple, list)) else (None, labels)
+        if labels.shape.rank == 2:
+            self.classes = labels.shape[1]
+            labels = tf.argmax(labels, -1)
+        named = {"labels": tf.cast(labels, tf.int32)}
+        return images, named if teacher is None else {**named, "teacher": teacher}
+
+    @property
+    def has_teacher(self):
+        return "teacher" in self.dataset.element_spec[1]
+
+    @property
+    def teacher_width(self):
+        return self.dataset.element_spec[1]["teacher"].shape[-1]
+
+    def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
+        """Endless dataset that begins with batch `step`."""
+        return self.dataset.skip(step).concatenate(self.dataset.repeat())
+
+    def epochs(self, clock: Clock, steps: int) -> tf.data.Dataset:
+        """The last `steps` batches, each time it is iterated."""
+        return self.dataset.skip(self.steps - steps).apply(tf.data.experimental.assert_cardinality(steps))
+
+    @property
+    def batch_size(self):
+        """Images of a batch; None where they differ."""
+        return self.dataset.element_spec[0].shape[0]
+
+
+def open_faces(
+    path: str | tf.data.Dataset,
+    batch_size: int = 128,
+    shape: tuple[int, int, int] = (112, 112, 3),
+    augmentations: list | None = None,
+    image_per_class: int = 0,
+    seed: int = 0,
+    teacher: Callable | None = None,
+    source: Source | None = None,
+    balanced: float = 0.0,
+    mixup: float = 0.0,
+) -> Faces | ReadyFaces:
+    """Folder, InsightFace directory, `.rec`, `.npz`, `.tfrecord` or dataset → `Faces`.
+
+    `image_per_class` > 0 asks for P×K batches, `balanced` for people drawn evenly. `source` saves indexing `path` again.
+    Raises ValueError on an empty folder, a single class, or fewer images than a batch, each with its remedy.
+    """
+    if isinstance(path, tf.data.Dataset):
+        if teacher is not None:
+            raise ValueError(
+                "teacher_model_interf: a ready dataset brings its own embeddings: (images, (embeddings, labels))"
+            )
+        if balanced or mixup:
+            raise ValueError(
+                "balanced and mixup need the images themselves: give a folder or a record file, no dataset."
+            )
+        return ReadyFaces(path)
+    source = source or open_source(path)
+    if len(source.class_names) < 2:
+        raise ValueError(
+            f"{path} holds one class only, {source.class_names[0]!r} ({len(source)} images): "
+            "training needs two people or more, one folder each."
+        )
+    order = sampling.order(source.labels, batch_size, image_per_class, balanced)
+    return Faces(source, order, shape, augmentations or [], seed, teacher, mixup)
+
+
+# ------------------------------------------------------------------------------------------------ names of the seed's
+
+
+def prepare_dataset(
+    data_path, batch_size=128, img_shape=(112, 112), random_status=0, random_crop=(100, 100, 3),
+    random_cutout_mask_area=0.0, image_per_class=0, teacher_model_interf=None, seed=0,
+):  # fmt: skip
+    """→ (endless dataset of normalised float images and integer labels, steps per epoch)."""
+    changes = augment.from_status(random_status, random_crop, random_cutout_mask_area)
+    shape = (*img_shape[:2], 3)
+    faces = open_faces(data_path, batch_size, shape, changes, image_per_class, seed, teacher_model_interf)
+    if faces.has_teacher:
+        return faces.batches().map(lambda x, y: (normalise(x), (y["teacher"], y["labels"]))), faces.steps
+    return faces.batches().map(lambda x, y: (normalise(x), y["labels"])), faces.steps
+
+
+def show_batch_sample(dataset, rows: int = 8, path: str | None = None):
+    """First batch of a dataset as one picture, `rows` images high → uint8 array; written to `path` if given."""
+    images = next(iter(dataset))[0].numpy()
+    images = images if images.dtype == np.uint8 else pixels(images)
+    columns = len(images) // rows or 1
+    sheet = np.vstack([np.hstack(images[i : i + columns]) for i in range(0, len(images) // columns * columns, columns)])
+    if path:
+        cv2.imwrite(path, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    return sheet

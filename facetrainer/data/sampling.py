@@ -1,0 +1,130 @@
+"""Which samples make which batch: functions of (seed, epoch), so that a run can stop anywhere and go on."""
+
+import collections
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Shuffled:
+    """Every sample once an epoch, in an order of (seed, epoch); the rest that fills no batch waits for the next."""
+
+    labels: np.ndarray
+    batch_size: int
+
+    def __post_init__(self):
+        if len(self.labels) < self.batch_size:
+            raise ValueError(
+                f"{len(self.labels)} images are fewer than one batch of {self.batch_size}: "
+                f"use batch_size={max(len(self.labels) // 2, 1)} or less."
+            )
+
+    @property
+    def steps(self):
+        return len(self.labels) // self.batch_size
+
+    def __call__(self, seed: int, epoch: int) -> np.ndarray:
+        """→ indices (steps, batch_size)."""
+        order = np.random.default_rng((seed, epoch)).permutation(np.arange(len(self.labels), dtype=np.int32))
+        return order[: self.steps * self.batch_size].reshape(self.steps, self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Balanced(Shuffled):
+    """As many samples an epoch, drawn anew each, a person's share going with (images)^(1 − evenness): at 1 all alike."""
+
+    evenness: float = 1.0
+
+    def __call__(self, seed, epoch):
+        weights = np.bincount(self.labels)[self.labels] ** -float(self.evenness)
+        size = (self.steps, self.batch_size)
+        return np.random.default_rng((seed, epoch)).choice(len(self.labels), size, p=weights / weights.sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class PeopleByImages:
+    """P×K batches: `image_per_class` images of each of P different people, always full.
+
+    An epoch shows every image of everybody who has at least two, in groups of K; the last group of a person is filled up
+    with images of theirs drawn again. Nobody stands twice in one batch.
+    """
+
+    labels: np.ndarray
+    batch_size: int
+    image_per_class: int
+
+    def __post_init__(self):
+        if self.batch_size % self.image_per_class:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of image_per_class {self.image_per_class}: "
+                f"use {max(self.batch_size // self.image_per_class, 1) * self.image_per_class}."
+            )
+        if len(self.people) < self.per_batch:
+            raise ValueError(
+                f"{len(self.people)} people have two or more images, a P×K batch of {self.batch_size} needs "
+                f"{self.per_batch}: use batch_size={len(self.people) * self.image_per_class} or less."
+            )
+
+    @property
+    def people(self):
+        return np.flatnonzero(np.bincount(self.labels) >= 2)
+
+    @property
+    def per_batch(self):
+        return self.batch_size // self.image_per_class
+
+    @property
+    def steps(self):
+        counts = np.bincount(self.labels)
+        return max(int(np.sum(-(-counts[counts >= 2] // self.image_per_class))) // self.per_batch, 1)
+
+    def __call__(self, seed, epoch):
+        rng = np.random.default_rng((seed, epoch))
+        owners, groups = self._groups(rng)
+        batches = np.empty((self.steps, self.per_batch, self.image_per_class), np.int32)
+        waiting, rest = collections.deque(), iter(rng.permutation(len(groups)).tolist())
+        for batch in batches:
+            chosen = self._different(owners, waiting, rest)
+            batch[: len(chosen)] = groups[chosen]
+            batch[len(chosen) :] = self._drawn(owners[chosen], self.per_batch - len(chosen), rng)
+        return batches.reshape(self.steps, self.batch_size)
+
+    def _groups(self, rng):
+        """Persons (n,) and K indices of each (n, K): all images in random order, the last group of a person filled up."""
+        counts, mixed = np.bincount(self.labels), rng.permutation(np.arange(len(self.labels), dtype=np.int32))
+        mixed = mixed[np.argsort(self.labels[mixed], kind="stable")]
+        per_person = -(-counts // self.image_per_class) * (counts >= 2)
+        owners = np.repeat(np.arange(len(counts)), per_person)
+        number = np.arange(len(owners)) - np.repeat(np.cumsum(per_person) - per_person, per_person)
+        places = number[:, None] * self.image_per_class + np.arange(self.image_per_class)
+        have = counts[owners][:, None]
+        places = np.where(places < have, places, (rng.random(places.shape) * have).astype(np.int64))
+        return owners, mixed[(np.cumsum(counts) - counts)[owners][:, None] + places]
+
+    def _different(self, owners, waiting, rest):
+        """The next groups of different people, those that had to wait first; the ones passed over wait."""
+        chosen, people, passed = [], set(), []
+        while len(chosen) < self.per_batch:
+            group = waiting.popleft() if waiting else next(rest, None)
+            if group is None:
+                break
+            if owners[group] in people:
+                passed.append(group)
+            else:
+                chosen.append(group)
+                people.add(owners[group])
+        waiting.extendleft(reversed(passed))
+        return chosen
+
+    def _drawn(self, taken, count, rng):
+        """K images of each of `count` other people: when the groups left over do not fill a batch."""
+        others = rng.permutation(np.setdiff1d(self.people, taken))[:count] if count else []
+        drawn = [rng.choice(np.flatnonzero(self.labels == person), self.image_per_class) for person in others]
+        return np.array(drawn, np.int32).reshape(count, self.image_per_class)
+
+
+def order(labels, batch_size, image_per_class, balanced):
+    if image_per_class:
+        return PeopleByImages(labels, batch_size, image_per_class)
+    return Balanced(labels, batch_size, balanced) if balanced else Shuffled(labels, batch_size)

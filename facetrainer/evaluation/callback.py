@@ -1,0 +1,111 @@
+"""The callback that measures a model while it trains."""
+
+import contextlib
+import logging
+import os
+
+import keras
+
+from facetrainer.evaluation.embedder import Embedder
+from facetrainer.evaluation.pairs import read_pairs
+from facetrainer.evaluation.verification import Verification, verify
+from facetrainer.metrics.verification import pair_scores
+from facetrainer.models import saving
+
+log = logging.getLogger("facetrainer")
+
+
+class eval_callback(keras.callbacks.Callback):
+    """Measures a model on one set of pairs after every epoch, and in between.
+
+    Args:
+        basic_model: Keras model from image to embedding.
+        test_bin_file: `.bin` file, or folder with a pairs file.
+        batch_size: Images at a time. Defaults to `128`.
+        save_model: Path without suffix, or with `.h5` or `.keras`: the best model so far is kept as
+            `{stem}_basic_{name}_epoch_{n}_{accuracy}`, the one before it is removed. Defaults to none.
+        eval_freq: Above 1, measures every so many batches as well. Defaults to `1`.
+        flip: Add the mirrored image's embedding. Defaults to `True`.
+        PCA_acc: Refused; kept for its name.
+
+    Attributes:
+        clock: The run's `Progress`, set by `Train`; without one batches are counted here.
+        measuring: Context manager to measure and save in, such as running means in the place of the weights.
+
+    `logs` receive `{name}` (max accuracy), `{name}_thresh`, `{name}_10fold`, `{name}_auc` and `{name}_tar@...`.
+    """
+
+    def __init__(
+        self, basic_model, test_bin_file, batch_size=128, save_model=None, eval_freq=1, flip=True, PCA_acc=False,
+    ):  # fmt: skip
+        super().__init__()
+        if PCA_acc:
+            raise ValueError(
+                "eval_callback: PCA_acc is not available during training; 10-fold accuracy is always printed."
+            )
+        self.pairs = read_pairs(test_bin_file)
+        self.basic_model, self.flip, self.eval_freq = basic_model, flip, eval_freq
+        self.embed = Embedder(basic_model, min(batch_size, len(self.pairs.images)))
+        self.images = self.embed.decode(self.pairs.images)
+        self.test_names, self.max_accuracy, self.acc_thresh, self.cur_acc = self.pairs.name, 0.0, 0.0, 0.0
+        self.save_model, self.saved, self.result, self.epoch, self.step = save_model, None, None, 0, 0
+        self.clock, self.measuring = None, contextlib.nullcontext
+
+    def evaluate(self) -> Verification:
+        """Embeds and scores now, inside `measuring()`."""
+        with self.measuring():
+            scores = pair_scores(self.embed(self.images, self.flip))
+        self.result = verify(scores, self.pairs.same, self.pairs.name, self.flip, self.pairs.sha256)
+        self.cur_acc, self.acc_thresh = self.result.max_accuracy, self.result.threshold
+        return self.result
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch, self.step = epoch, self.clock.step if self.clock else 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        before, self.step = self.step, self.clock.step if self.clock else batch + 1
+        if self.eval_freq > 1 and self.step // self.eval_freq > before // self.eval_freq:
+            self._measure(f"epoch_{self.epoch + 1}_batch_{self.step}")
+
+    def on_epoch_end(self, epoch=0, logs=None):
+        result = self._measure(f"epoch_{epoch + 1}")
+        if logs is not None:
+            logs.update(self.as_logs(result))
+
+    def as_logs(self, result):
+        name = result.name
+        tar = {f"{name}_tar@{far:g}": value for far, value in result.tar.items()}
+        return {
+            name: result.max_accuracy,
+            f"{name}_thresh": result.threshold,
+            f"{name}_10fold": result.accuracy,
+            f"{name}_auc": result.auc,
+            **tar,
+        }
+
+    def _measure(self, when):
+        result = self.evaluate()
+        log.info("\n>>>> %s, previous max accuracy: %.6f", result, self.max_accuracy)
+        if result.max_accuracy > self.max_accuracy:
+            log.info(">>>> Improved = %.6f", result.max_accuracy - self.max_accuracy)
+            self.max_accuracy = result.max_accuracy
+            if self.save_model:
+                self._keep(when)
+        return result
+
+    def _keep(self, when):
+        stem, suffix = os.path.splitext(self.save_model)
+        suffix = suffix if suffix in (".h5", ".keras") else ".keras"
+        path = f"{stem}_basic_{self.test_names}_{when}_{self.max_accuracy:.6f}{suffix}"
+        with self.measuring():
+            saving.save(self.basic_model, path)
+        if self.saved and self.saved != path and os.path.exists(self.saved):
+            os.remove(self.saved)
+        self.saved = path
+
+    def state_dict(self) -> dict:
+        """Best accuracy so far, and the file that holds its model."""
+        return {"max_accuracy": float(self.max_accuracy), "saved": self.saved}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.max_accuracy, self.saved = state["max_accuracy"], state["saved"]

@@ -1,0 +1,105 @@
+"""The one loop that embeds many images."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from facetrainer.data.images import decode, normalised
+from facetrainer.data.sources import Source
+from facetrainer.evaluation.interface import image_size, interface
+
+log = logging.getLogger("facetrainer")
+
+
+class Embedder:
+    """Embeddings of many images by any model, in batches of one size.
+
+    Keep the object: a Keras model is compiled once for it.
+
+    Args:
+        model: Keras model, model file, or function of normalised images; see `interface`.
+        batch_size: Images at a time. Defaults to `128`.
+        size: `(height, width)` of the images. Defaults to what the model takes.
+    """
+
+    def __init__(self, model: str | keras.Model | Callable, batch_size: int = 128, size: tuple[int, int] | None = None):
+        self.embed, self.batch_size = interface(model), batch_size
+        self.size = size or image_size(self.embed)
+
+    def decode(self, images: Sequence) -> np.ndarray:
+        """Encoded images or arrays → uint8 `(n, height, width, 3)`.
+
+        Raises:
+            ValueError: An image is damaged; the message gives its number, and that of its pair.
+        """
+        decoded = []
+        for number, image in enumerate(images):
+            try:
+                decoded.append(decode(image, self.size))
+            except ValueError as error:
+                raise ValueError(f"evaluation image {number} (pair {number // 2}): {error}") from error
+        return np.stack(decoded)
+
+    def __call__(self, images: np.ndarray, flip: bool | str = True) -> np.ndarray:
+        """Embeds images that are decoded already.
+
+        Args:
+            images: uint8 `(n, height, width, 3)`.
+            flip: What becomes of the mirrored image's embedding: `True` or `"sum"` adds it, `"concat"` sets it behind, `False` or
+                `""` leaves it out.
+
+        Returns:
+            float32 `(n, D)`, with `"concat"` `(n, 2 * D)`.
+        """
+        plain = self._run(images)
+        if not flip:
+            return plain
+        mirrored = self._run(images[:, :, ::-1])
+        return np.concatenate([plain, mirrored], axis=1) if flip == "concat" else plain + mirrored
+
+    def _run(self, images):
+        return np.concatenate(
+            [self._piece(images[i : i + self.batch_size]) for i in range(0, len(images), self.batch_size)]
+        )
+
+    def _piece(self, images):
+        """One batch; a last one that is smaller is filled up."""
+        filled = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)
+        filled[: len(images)] = images
+        return np.asarray(self.embed(normalised(filled)), np.float32)[: len(images)]
+
+    def of_encoded(self, images: Sequence, flip: bool | str = False) -> np.ndarray:
+        """Encoded images → embeddings, decoded a batch at a time; arguments and result as of `decode` and a call."""
+        pieces = range(0, len(images), self.batch_size)
+        return np.concatenate([self(self.decode(images[i : i + self.batch_size]), flip) for i in pieces])
+
+    def of_source(self, source: Source, indices: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Embeds samples of a dataset, with a progress bar.
+
+        Args:
+            source: Where the images are.
+            indices: Which ones; all unless given.
+
+        Yields:
+            float32 `(n, D)` batch by batch; NaN for an image that cannot be read, which is named in the log.
+        """
+        indices = np.arange(len(source)) if indices is None else indices
+        pieces = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
+        for piece in tqdm(pieces, desc="embeddings", unit="batch", disable=None):
+            images, readable = self._read(source, piece)
+            found = self._piece(images)
+            found[~readable] = np.nan
+            yield found
+
+    def _read(self, source, piece):
+        images, readable = np.zeros((len(piece), *self.size, 3), np.uint8), np.ones(len(piece), bool)
+        for row, i in enumerate(piece):
+            try:
+                images[row] = decode(source.read(int(i)), self.size)
+            except (ValueError, OSError) as error:
+                readable[row] = False
+                log.warning("skipped %s: %s", source.name(int(i)), error)
+        return images, readable

@@ -1,0 +1,94 @@
+"""Scores of pairs → one result, with the protocols it was found by.
+
+Two protocols are named wherever a number stands: "max" takes the best threshold on the very pairs it is measured on (what
+Keras_insightface prints), "10-fold" takes each fold's threshold from the other nine (what papers report).
+"""
+
+import dataclasses
+import logging
+
+import keras
+import numpy as np
+from sklearn.decomposition import PCA
+
+from facetrainer.evaluation.embedder import Embedder
+from facetrainer.evaluation.pairs import read_pairs
+from facetrainer.metrics.roc import Roc
+from facetrainer.metrics.verification import FARS, best_threshold, fold_accuracies, pair_scores, unit
+
+log = logging.getLogger("facetrainer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """Result of one set of pairs, with the protocols it was found by."""
+
+    name: str
+    pairs: int
+    max_accuracy: float
+    threshold: float
+    accuracy: float
+    std: float
+    auc: float
+    eer: float
+    tar: dict
+    flip: bool | str = True
+    sha256: str = ""
+
+    def __str__(self):
+        tar = ", ".join(f"TAR@FAR={far:g} {value:.4f}" for far, value in self.tar.items())
+        return (
+            f"{self.name}: 10-fold accuracy {self.accuracy:.4f} ± {self.std:.4f}, max accuracy {self.max_accuracy:.4f} "
+            f"(thresh {self.threshold:.4f}), AUC {self.auc:.4f}, EER {self.eer:.4f}, {tar} ({self.pairs} pairs)"
+        )
+
+    def protocol(self) -> dict:
+        """What the numbers rest on, for a report."""
+        return {
+            "set": self.name, "sha256": self.sha256, "pairs": self.pairs, "input": "RGB, (x - 127.5) / 128", "score": "cosine",
+            "mirrored": {"": "no", False: "no", "concat": "embedding set behind"}.get(self.flip, "embedding added"),
+            "10-fold": "each fold at the best threshold of the other nine, consecutive folds; ± standard deviation over folds",
+            "max": "the best threshold on the pairs themselves",
+        }  # fmt: skip
+
+
+def verify(
+    scores: np.ndarray, same: np.ndarray, name: str = "", flip: bool | str = True, sha256: str = ""
+) -> Verification:
+    """Scores (n,) and same (n,) → Verification: max and 10-fold accuracy, AUC, EER, TAR@FAR.
+
+    A rate that the negative pairs cannot resolve (FAR below 1 / negatives) is left out. Where a score is not finite every number is nan.
+    """
+    scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
+    if not np.isfinite(scores).all():
+        log.warning(
+            "%s: %d of %d scores are not finite: the model gives nan", name, np.sum(~np.isfinite(scores)), len(scores)
+        )
+        return Verification(name, len(same), *[float("nan")] * 6, {}, flip, sha256)
+    curve = Roc(scores, same)
+    top, threshold = best_threshold(scores, same)
+    folds = fold_accuracies(scores, same)
+    tar = {far: curve.tar(far) for far in FARS if curve.both and far * len(curve.negatives) >= 1}
+    eer = curve.eer if curve.both else float("nan")
+    return Verification(name, len(same), top, threshold, folds.mean(), folds.std(), curve.auc, eer, tar, flip, sha256)
+
+
+def scores_of(embeddings: np.ndarray, pca: int = 0, centre: bool = False) -> np.ndarray:
+    """Embeddings (2n, D), pairs in turn → cosines (n,), after `pca` > 0 principal components or subtraction of the mean.
+
+    Both are learnt on these very embeddings: name it where you print the number. `evaluate(pca=)` learns on the other folds.
+    """
+    embeddings = unit(embeddings)
+    embeddings = (
+        PCA(pca).fit_transform(embeddings) if pca else embeddings - embeddings.mean(axis=0) if centre else embeddings
+    )
+    return pair_scores(embeddings)
+
+
+def evaluate_model(
+    model: keras.Model, paths: list[str], batch_size: int = 128, flip: bool = True
+) -> list[Verification]:
+    """Basic model and evaluation sets → results, in order."""
+    embed = Embedder(model, batch_size)
+    sets = [read_pairs(path) for path in paths]
+    return [verify(pair_scores(embed(embed.decode(s.images), flip)), s.same, s.name, flip, s.sha256) for s in sets]

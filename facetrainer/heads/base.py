@@ -1,0 +1,35 @@
+"""Embedding → one score a class: the template of all heads."""
+
+import keras
+
+
+class Head(keras.layers.Layer):
+    """Embedding (B, D) and labels (N,) → (scores (B, C), labels (N,) as columns of the scores), or scores alone.
+
+    `gives` names the scores. N is B, or 2·B where images are mixed. A head that draws a part of the classes in training
+    gives other columns than class ids.
+    """
+
+    gives = "scores"
+
+    def __init__(self, units, name, kernel_regularizer=None, seed=None):
+        super().__init__(name=name, dtype="float32")
+        self.units, self.seed = units, seed
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def scores(self, embedding):
+        """(B, D) → (B, units)"""
+        raise NotImplementedError
+
+    def train_scores(self, embedding, labels):
+        """(B, D), (N,) → scores, labels, in a step of training."""
+        return self.scores(embedding), labels
+
+    def call(self, embedding, labels=None, training=False):
+        if training and labels is not None:
+            return self.train_scores(embedding, labels)
+        return self.scores(embedding) if labels is None else (self.scores(embedding), labels)
+
+    def get_config(self):
+        regularizer = keras.regularizers.serialize(self.kernel_regularizer)
+        return {"units": self.units, "name": self.name, "kernel_regularizer": regularizer, "seed": self.seed}

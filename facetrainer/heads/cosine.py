@@ -1,0 +1,65 @@
+"""Cosines to the centers of the classes."""
+
+import keras
+from keras import ops
+
+from facetrainer.heads.base import Head
+
+
+def cosines(embedding, kernel, axis: int = 0):
+    """(B, D), centers (D, C), or (C, D) with axis=1 → (B, C).
+
+    The scores are divided by the centers' norms, not the centers: the table may be a thousand times larger than the scores.
+    """
+    square = ops.sum(ops.square(kernel), axis=axis)
+    unit = ops.normalize(embedding, axis=-1)
+    return ops.matmul(unit, kernel if axis == 0 else ops.transpose(kernel)) * ops.rsqrt(ops.maximum(square, 1e-20))
+
+
+@keras.saving.register_keras_serializable("face")
+class NormDense(Head):
+    """Cosines between the embedding and each class's center; with `loss_top_k` sub-centers the nearest one counts.
+
+    (B, D) → (B, units). Weight "norm_dense_w" (D, units · loss_top_k).  Deng et al., ECCV 2020 (sub-center ArcFace), eq. 2.
+    """
+
+    gives = "cosine"
+    rows = False  # whether the table is (centers, D)
+
+    def __init__(
+        self, units=1000, kernel_regularizer=None, loss_top_k=1, append_norm=False, partial_fc_split=0, name="arcface",
+        seed=None,
+    ):  # fmt: skip
+        super().__init__(units, name, kernel_regularizer, seed)
+        if append_norm or partial_fc_split:
+            raise ValueError(
+                "NormDense: append_norm is not needed, losses read the norm by name; partial_fc_split is not supported, "
+                "Train's partial_fc_sample_rate (PartialNormDense) replaces it. Leave both out."
+            )
+        self.loss_top_k = loss_top_k
+
+    def get_config(self):
+        return {**super().get_config(), "loss_top_k": self.loss_top_k}
+
+    def build(self, shape):
+        table = (shape[-1], self.units * self.loss_top_k)
+        self.kernel = self.add_weight(
+            table[::-1] if self.rows else table,
+            keras.initializers.RandomNormal(stddev=0.01, seed=self.seed),
+            regularizer=None if self.rows else self.kernel_regularizer,
+            name="norm_dense_rows" if self.rows else "norm_dense_w",
+        )
+
+    def scores(self, embedding):
+        return self.nearest(cosines(embedding, self.kernel, axis=int(self.rows)))
+
+    def nearest(self, cosine):
+        """Cosines of all sub-centers (B, n · K) → of each class's nearest (B, n)."""
+        if self.loss_top_k == 1:
+            return cosine
+        return ops.max(ops.reshape(cosine, (-1, cosine.shape[-1] // self.loss_top_k, self.loss_top_k)), axis=-1)
+
+    def centers(self):
+        """(units, loss_top_k, D), not normalised."""
+        table = self.kernel if self.rows else ops.transpose(self.kernel)
+        return ops.reshape(table, (self.units, self.loss_top_k, -1))

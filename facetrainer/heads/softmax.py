@@ -1,0 +1,26 @@
+"""Logits over the classes."""
+
+import keras
+from keras import ops
+
+from facetrainer.heads.base import Head
+
+
+@keras.saving.register_keras_serializable("face")
+class SoftmaxHead(Head):
+    """Logits x·W + b."""
+
+    gives = "logits"
+
+    def __init__(self, units=1000, name="softmax_logits", kernel_regularizer=None, seed=None):
+        super().__init__(units, name, kernel_regularizer, seed)
+
+    def build(self, shape):
+        initial = keras.initializers.GlorotUniform(self.seed)
+        self.kernel = self.add_weight(
+            (shape[-1], self.units), initial, regularizer=self.kernel_regularizer, name="kernel"
+        )
+        self.bias = self.add_weight((self.units,), "zeros", name="bias")
+
+    def scores(self, embedding):
+        return ops.matmul(embedding, self.kernel) + self.bias

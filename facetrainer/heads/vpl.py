@@ -1,0 +1,54 @@
+"""Cosines to centers mixed with remembered embeddings (VPL)."""
+
+import keras
+from keras import ops
+
+from facetrainer.heads.cosine import NormDense, cosines
+
+
+@keras.saving.register_keras_serializable("face")
+class NormDenseVPL(NormDense):
+    """`NormDense` whose centers are mixed in training with the last embedding seen of each class.
+
+    From step `start_iters` on a center is (1 − λ) · center + λ · embedding, λ = `vpl_lambda`, where the embedding is at most
+    `allowed_delta` steps old. `batch_size` is not needed any more. On several devices the first one's images are
+    remembered.  Deng et al., CVPR 2021, "Variational Prototype Learning for Deep Face Recognition", eq. 7.
+    """
+
+    def __init__(
+        self, batch_size=None, units=1000, kernel_regularizer=None, vpl_lambda=0.15, start_iters=8000, allowed_delta=200,
+        name="arcface", seed=None,
+    ):  # fmt: skip
+        super().__init__(units, kernel_regularizer, name=name, seed=seed)
+        self.vpl_lambda, self.start_iters, self.allowed_delta = vpl_lambda, start_iters, allowed_delta
+
+    def get_config(self):
+        config = {key: value for key, value in super().get_config().items() if key != "loss_top_k"}
+        own = {name: getattr(self, name) for name in ("vpl_lambda", "start_iters", "allowed_delta")}
+        return {**config, **own}
+
+    def build(self, shape):
+        super().build(shape)
+        self.queue = self._memory((self.units, shape[-1]), "zeros", "vpl_queue")
+        self.seen = self._memory((self.units,), keras.initializers.Constant(-1e9), "vpl_seen")
+        self.step = self._memory((), "zeros", "vpl_step")
+
+    def _memory(self, shape, initial, name):
+        return self.add_weight(shape, initial, trainable=False, name=name, aggregation="only_first_replica")
+
+    def train_scores(self, embedding, labels):
+        unit = ops.normalize(embedding, axis=-1)
+        fresh = ops.logical_and(self.step - self.seen <= self.allowed_delta, self.step >= self.start_iters)
+        share = self.vpl_lambda * ops.cast(fresh, "float32")
+        centers = ops.normalize(self.kernel, axis=0) * (1 - share) + ops.transpose(self.queue) * share
+        cosine = cosines(embedding, centers)
+        self._remember(ops.stop_gradient(unit), labels)
+        return cosine, labels
+
+    def _remember(self, unit, labels):
+        """Images of one person all write the last one's row, so that the order of writing does not matter."""
+        rows = ops.arange(labels.shape[0])
+        last = ops.max(ops.where(labels[:, None] == labels[None], rows[None], -1), axis=1)
+        self.queue.assign(ops.scatter_update(self.queue, labels[:, None], ops.take(unit, last, axis=0)))
+        self.seen.assign(ops.scatter_update(self.seen, labels[:, None], ops.zeros(labels.shape) + self.step))
+        self.step.assign(self.step + 1.0)

@@ -1,0 +1,72 @@
+"""Indexes that take long to make, kept in the user's cache folder until what they describe has changed."""
+
+import hashlib
+import logging
+import os
+import uuid
+from collections.abc import Callable
+
+import numpy as np
+
+log = logging.getLogger("facetrainer")
+
+
+def folder() -> str:
+    """`FACE_CACHE`, or face_trainer in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
+    return os.environ.get("FACE_CACHE") or os.path.join(home, "face_trainer")
+
+
+def state(path: str) -> str:
+    """Size and time of last change of a file or folder."""
+    about = os.stat(path)
+    return f"{about.st_size}:{about.st_mtime_ns}"
+
+
+def arrays(
+    path: str, build: Callable[[], dict[str, np.ndarray]], fresh: Callable[[dict], bool], least: int = 10_000
+) -> dict[str, np.ndarray]:
+    """The index of `path`: from the cache where `fresh` says that it still holds, else from `build`.
+
+    An index whose longest array is shorter than `least` is made again each time and kept nowhere.
+    """
+    kept = os.path.join(folder(), f"index_{hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:24]}.npz")
+    found = _load(kept)
+    if found and fresh(found):
+        return found
+    found = build()
+    if max(map(len, found.values())) >= least:
+        _save(kept, found)
+    return found
+
+
+def read_npz(path: str) -> dict[str, np.ndarray]:
+    """Arrays of an npz by name; ValueError where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged zip can raise nearly anything
+        raise ValueError(f"{path} is not a readable npz: {error}") from error
+
+
+def _load(kept):
+    if not os.path.exists(kept):
+        return None
+    try:
+        return read_npz(kept)
+    except ValueError as error:
+        log.warning("%s; the index is made again", error)
+        return None
+
+
+def _save(kept, found):
+    part = f"{kept}.{uuid.uuid4().hex}.part"
+    try:
+        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        with open(part, "wb") as file:
+            np.savez(file, **found)
+        os.replace(part, kept)
+    except OSError as error:
+        log.warning("the index is not kept for the next time: %s", error)

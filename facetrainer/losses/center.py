@@ -1,0 +1,72 @@
+"""Losses that pull embeddings to a moving center of their class."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from facetrainer.losses.base import FaceLoss, register, sparse
+
+
+@register
+class CenterLoss(FaceLoss):
+    """½‖x − c‖² to the moving center of the sample's class.  (B,), (B, D) → (B,)   Wen et al., ECCV 2016, eq. 2–4.
+
+    In training each center of the batch moves by α · Σ(x − c) / (1 + n). `num_classes` and `emb_shape` may be left to
+    the trainer; `initial_file` is an .npy of centers to begin with.
+    """
+
+    config, short = ("num_classes", "emb_shape", "alpha"), "center"
+
+    def __init__(self, num_classes=None, emb_shape=None, alpha=0.5, initial_file=None):
+        super().__init__()
+        self.num_classes, self.emb_shape, self.alpha = num_classes, emb_shape, alpha
+        self.initial_file = initial_file
+
+    def fresh(self):
+        copy = super().fresh()
+        copy.initial_file = self.initial_file
+        return copy
+
+    def remember(self, classes, emb_shape, teacher_shape):
+        for name, found in (("num_classes", classes), ("emb_shape", emb_shape)):
+            given = getattr(self, name)
+            if given not in (None, found):
+                raise ValueError(
+                    f"{type(self).__name__}: expected {name}={found}, as in the data and the model. Received: {given}. "
+                    "Leave it out to have it set."
+                )
+        initial = self._stored((classes, emb_shape)) if self.initial_file else "zeros"
+        self.centers = self.add_weight(
+            (classes, emb_shape), initial, trainable=False, name="centers", aggregation="mean"
+        )
+
+    def _stored(self, shape):
+        stored = np.load(self.initial_file)
+        if stored.shape != shape:
+            raise ValueError(f"{self.initial_file}: expected centers {shape}. Received: {stored.shape}")
+        return keras.initializers.Constant(stored)
+
+    def call(self, labels, embedding, training=False):
+        labels = sparse(labels)
+        centers = ops.take(self.centers, labels, axis=0)
+        if training:
+            self._move(labels, centers, ops.stop_gradient(embedding - centers))
+        return self.distance(embedding, centers)
+
+    def distance(self, embedding, centers):
+        """(B, D), (B, D) → (B,)"""
+        return 0.5 * ops.sum(ops.square(embedding - centers), axis=-1)
+
+    def _move(self, labels, centers, away):
+        """Samples of one class all write the same row, so that the order of writing does not matter."""
+        same = ops.cast(labels[:, None] == labels[None], "float32")
+        step = self.alpha * ops.matmul(same, away) / (1.0 + ops.sum(same, axis=1, keepdims=True))
+        self.centers.assign(ops.scatter_update(self.centers, labels[:, None], centers + step))
+
+
+@register
+class CenterLossCosine(CenterLoss):
+    """1 − cos(x, c) to the moving center of the sample's class.  (B,), (B, D) → (B,)"""
+
+    def distance(self, embedding, centers):
+        return 1.0 - ops.sum(ops.normalize(embedding, axis=-1) * ops.normalize(centers, axis=-1), axis=-1)

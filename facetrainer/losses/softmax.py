@@ -1,0 +1,97 @@
+"""Losses over the softmax head's logits."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from facetrainer.losses.base import FaceLoss, cross_entropy, own, register, sparse
+
+
+@register
+class SoftmaxLoss(FaceLoss):
+    """Softmax cross-entropy.  (B,), (B, C) → (B,)"""
+
+    reads, config, head, short = ("logits",), ("label_smoothing",), "softmax", "softmax"
+
+    def __init__(self, label_smoothing: float = 0.0):
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def call(self, labels, logits, training=False):
+        return cross_entropy(sparse(labels), logits, self.label_smoothing)
+
+    def expected(self, classes, emb_shape):
+        return float(np.log(classes))
+
+
+@register
+class MarginSoftmax(FaceLoss):
+    """Cross-entropy after the true class's probability p shrank to (pᵃ + b·p) / 2.  (B,), (B, C) → (B,)
+
+    a is `power`, b `scale`, as in Keras_insightface. The probabilities are brought back to a sum of 1, in logarithms; with
+    `from_logits` they, times `scale_all`, are taken as logits instead.
+    """
+
+    config = ("power", "scale", "scale_all", "from_logits", "label_smoothing")
+    reads, head, short = ("logits",), "softmax", "softmax"
+
+    def __init__(self, power=2, scale=0.4, scale_all=1.0, from_logits=False, label_smoothing=0):
+        super().__init__()
+        self.power, self.scale, self.scale_all = power, scale, scale_all
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+        if scale_all != 1.0 and not from_logits:
+            raise ValueError("MarginSoftmax: scale_all cancels out unless from_logits=True. Leave it at 1.")
+
+    def call(self, labels, logits, training=False):
+        labels, log_p = sparse(labels), ops.log_softmax(logits)
+        target = own(log_p, labels)
+        shrunk = target + ops.log((ops.exp(target * (self.power - 1)) + self.scale) / 2)
+        is_target = labels[:, None] == ops.arange(logits.shape[-1], dtype=labels.dtype)
+        log_p = ops.where(is_target, shrunk[:, None], log_p)
+        scores = ops.exp(log_p) * self.scale_all if self.from_logits else log_p
+        return cross_entropy(labels, scores, self.label_smoothing)
+
+
+@register
+class KerasLoss(FaceLoss):
+    """Any Keras loss, or function of two arguments, over one-hot labels and the scores of a head.
+
+    Args:
+        loss: Keras loss or function.
+        over: `"logits"` gives it the softmax of the logits, or the logits themselves where it has `from_logits=True`.
+            `"cosine"` gives it the cosines to the class centers as they are, as Keras_insightface does with `type="arcface"`; a Keras
+            loss with `from_logits=False` gets the softmax of them. Defaults to `"logits"`.
+
+    Call arguments:
+        labels: Integer tensor of shape `(batch,)`.
+        scores: Float tensor of shape `(batch, classes)`.
+
+    Returns:
+        Float tensor of shape `(batch,)`.
+    """
+
+    short = "softmax"
+
+    def __init__(self, loss, over: str = "logits"):
+        super().__init__()
+        if over not in ("logits", "cosine"):
+            raise ValueError(f"KerasLoss: expected over='logits' or 'cosine'. Received: {over!r}")
+        self.loss = keras.saving.deserialize_keras_object(loss) if isinstance(loss, dict) else loss
+        self.over, self.reads, self.head = over, (over,), "softmax" if over == "logits" else "arcface"
+
+    def get_config(self):
+        over = {"over": self.over} if self.over != "logits" else {}
+        return {"loss": keras.saving.serialize_keras_object(self.loss), **over}
+
+    def fresh(self):
+        return type(self)(self.loss, self.over)
+
+    def call(self, labels, scores, training=False):
+        call = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
+        one_hot = ops.one_hot(sparse(labels), scores.shape[-1])
+        values = call(one_hot, scores if self._takes_scores() else ops.softmax(scores))
+        return ops.broadcast_to(values, ops.shape(labels)[:1])
+
+    def _takes_scores(self):
+        of_function = self.over == "cosine" and not hasattr(self.loss, "from_logits")
+        return of_function or getattr(self.loss, "from_logits", False)

@@ -1,0 +1,168 @@
+"""Basic model + head + losses = `FaceModel`, which trains."""
+
+import keras
+from keras import ops
+
+from facetrainer import optimizers
+from facetrainer.backbones import fused_norm
+from facetrainer.data.images import scaled
+from facetrainer.losses.base import slots
+
+
+@keras.saving.register_keras_serializable("face")
+class Mean(keras.losses.Loss):
+    """Mean of values that are losses already: Keras's own way to divide by the global batch on several replicas."""
+
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
+@keras.saving.register_keras_serializable("face")
+class FaceModel(keras.Model):
+    """Embedder + head + the losses ("terms") of one stage.  (B, H, W, C) images → embedding (B, D).
+
+    uint8 images are normalised here, (x − 127.5) / 128; floating-point ones are taken as they are. Logs: loss, accuracy
+    (without a margin), target_cosine, each term by its name when there are several, what the losses note, embedding_spread
+    (1 − ‖mean of the unit embeddings‖², 0 when all faces fall on one point), regular_loss when there is one.
+    """
+
+    def __init__(self, embedder, head=None, terms=(), term_weights=None, name="face_model"):
+        super().__init__(name=name)
+        self.embedder, self.head, self.terms = embedder, head, list(terms)
+        self.term_weights = [float(w) for w in term_weights or [1.0] * len(self.terms)]
+        if head is not None and not head.built:
+            head.build((None, embedder.output_shape[-1]))
+            head.built = True
+        self.slots = slots(self.terms)
+        for term, slot in zip(self.terms, self.slots, strict=True):
+            term.attach(
+                head.units if head else getattr(term, "num_classes", 0) or 0, embedder.output_shape[-1], slot=slot
+            )
+        self.mean, self.sam_rho = Mean(), 0.0
+        self.keep_averages(None)
+        self.trackers = [keras.metrics.Mean(name=name) for name in self._tracker_names()]
+        self.built = True
+
+    def _tracker_names(self):
+        names = [f"{slot}_loss" for slot in self.slots] if len(self.terms) > 1 else []
+        names += ["accuracy"] if self.head is not None else []
+        names += ["target_cosine"] if self.head is not None and self.head.gives == "cosine" else []
+        names += [name for name, _ in self._notes("notes")]
+        regular = self.losses or getattr(self.head, "kernel_regularizer", None)
+        return names + ["embedding_spread"] + (["regular_loss"] if regular else [])
+
+    def _notes(self, kind):
+        """(name in the logs, (term, its own name)) of what the losses note; that of a second loss of a kind has its number."""
+        pairs = [(term, slot.removeprefix(term.short)) for term, slot in zip(self.terms, self.slots, strict=True)]
+        return [(f"{note}{number}", (term, note)) for term, number in pairs for note in getattr(term, kind)]
+
+    def get_config(self):
+        return {
+            "embedder": keras.saving.serialize_keras_object(self.embedder),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "terms": [keras.saving.serialize_keras_object(term) for term in self.terms],
+            "term_weights": self.term_weights,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        parts = {key: keras.saving.deserialize_keras_object(config[key]) for key in ("embedder", "head", "terms")}
+        return cls(**{**config, **parts})
+
+    def compile(self, *args, **kwargs):
+        """As Keras's; where XLA will not run, batch normalisation is switched to the fused operation."""
+        super().compile(*args, **kwargs)
+        fused_norm.set_fused(self, not self.jit_compile)
+
+    def get_compile_config(self):
+        return {"optimizer": keras.optimizers.serialize(self.optimizer)} if self.compiled else None
+
+    def compile_from_config(self, config):
+        self.compile(keras.optimizers.deserialize(config["optimizer"]))
+        self.optimizer.build(self.trainable_variables)
+
+    def call(self, images, training=False):
+        if keras.backend.is_int_dtype(images.dtype):
+            images = scaled(ops.cast(images, "float32"))
+        return self.embedder(images, training=training)
+
+    def named_outputs(self, embedding, targets: dict, training: bool = False) -> dict:
+        """Everything that a loss may read, by name; "columns" are the labels as columns of the head's scores."""
+        embedding = ops.cast(embedding, "float32")
+        outputs = {**targets, "embedding": embedding}
+        if any("norm" in term.reads for term in self.terms):
+            outputs["norm"] = length(embedding)
+        if self.head is not None:
+            labels = ops.concatenate([targets[name] for name in ("labels", "labels2") if name in targets])
+            outputs[self.head.gives], columns = self.head(embedding, labels, training=training)
+            size = targets["labels"].shape[0] or ops.shape(targets["labels"])[0]
+            outputs["columns"], outputs["columns2"] = columns[:size], columns[size:]
+        return outputs
+
+    def objective(self, targets: dict, embedding, training: bool = True):
+        """→ weighted sum of the terms and the regularisation, values of each term, outputs, regularisation or None."""
+        outputs = self.named_outputs(embedding, targets, training)
+        values = [self._value(term, outputs, training) for term in self.terms]
+        total = sum(weight * self.mean(value, value) for weight, value in zip(self.term_weights, values, strict=True))
+        regular = sum(self.losses) if self.losses else None
+        total = total if regular is None else total + self.mean(*[ops.reshape(regular, (1,))] * 2)
+        return total + self.alarm(outputs), values, outputs, regular
+
+    def alarm(self, outputs: dict):
+        """0, or NaN where a weight of the embedder or a score of the head is not finite.
+
+        Some CPUs' ReLU and PReLU turn NaN into 0: a poisoned weight, or a poisoned statistic of batch normalisation, would hide
+        behind a finite loss.
+        """
+        seen = [*self.embedder.weights, *([outputs[self.head.gives]] if self.head is not None else [])]
+        sums = ops.stack([ops.sum(ops.cast(ops.stop_gradient(one), "float32")) for one in seen])
+        return ops.where(ops.all(ops.isfinite(sums)), 0.0, float("nan"))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """`objective`, reduced over the global batch, and the numbers for the logs."""
+        total, *seen = self.objective(y, y_pred, training)
+        self._track(*seen)
+        return total
+
+    def _value(self, term, outputs, training):
+        """(B,); of mixed images both labels count, by their shares, and memory moves for the first alone."""
+        reads, labels = [outputs[name] for name in term.reads], "columns" if term.head else "labels"
+        value = term(outputs[labels], *reads, training=training)
+        if "mix" not in outputs:
+            return value
+        return outputs["mix"] * value + (1 - outputs["mix"]) * term(outputs[f"{labels}2"], *reads)
+
+    def _track(self, values, outputs, regular):
+        found = {f"{slot}_loss": value for slot, value in zip(self.slots, values, strict=True)}
+        found.update({name: term.noted[note] for name, (term, note) in self._notes("noted") if note in term.noted})
+        found["regular_loss"] = 0.0 if regular is None else regular
+        middle = ops.mean(ops.normalize(outputs["embedding"], axis=-1), axis=0)
+        found["embedding_spread"] = 1.0 - ops.sum(ops.square(middle))
+        if self.head is not None:
+            scores, columns = outputs[self.head.gives], outputs["columns"]
+            found["accuracy"] = ops.cast(ops.equal(ops.argmax(scores, -1), ops.cast(columns, "int32")), "float32")
+            found["target_cosine"] = ops.take_along_axis(scores, columns[:, None], axis=1)
+        for tracker in self.trackers:
+            tracker.update_state(found[tracker.name])
+
+    def train_step(self, *args):
+        """As Keras's; with `sam_rho` the gradient is taken at the worst point near by; running means follow."""
+        plain = super().train_step
+        logs = optimizers.sharpness_aware_step(self, self.sam_rho, plain, *args) if self.sam_rho else plain(*args)
+        if self.averages:
+            self.averages.update()
+        return logs
+
+    def keep_averages(self, averages) -> None:
+        """From now on `averages.update()` follows each step.
+
+        Args:
+            averages: `training.averaging.Averages`, or None to keep none. They are no weights of the model and not saved with it.
+        """
+        object.__setattr__(self, "averages", averages)
+
+
+def length(embedding):
+    """Euclidean norm, `(batch, D)` → `(batch,)`, whose gradient is 0 and not NaN for an embedding of zeros."""
+    return ops.sqrt(ops.maximum(ops.sum(ops.square(embedding), axis=-1), 1e-24))

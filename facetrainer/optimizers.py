@@ -1,0 +1,141 @@
+"""Optimizers that Keras lacks: SGDW and AdamW with weight decay as tensorflow_addons means it.
+
+There `w ← w − weight_decay · w` is done beside the step and not multiplied by the learning rate (Loshchilov & Hutter,
+arXiv:1711.05101), and a callback keeps weight_decay / learning_rate constant. Keras multiplies by the learning rate, so
+its own `weight_decay` is set to weight_decay / first learning rate: the same at every step of any schedule.
+"""
+
+import keras
+
+
+class _Decoupled:
+    """Mixed into a Keras optimizer: translates `weight_decay` on the way in and out."""
+
+    def __init__(self, weight_decay, learning_rate, **kwargs):
+        if not isinstance(learning_rate, (int, float)) or learning_rate <= 0:
+            raise ValueError(
+                f"{type(self).__name__}: expected learning_rate as a number above 0, schedules are Train's lr_* arguments. "
+                f"Received: {learning_rate!r}"
+            )
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay / learning_rate, **kwargs)
+        self.first_rate, self.decoupled_weight_decay = learning_rate, weight_decay
+
+    def get_config(self):
+        changed = {"weight_decay": self.decoupled_weight_decay, "learning_rate": self.first_rate}
+        return {**super().get_config(), **changed}
+
+
+@keras.saving.register_keras_serializable("face")
+class SGDW(_Decoupled, keras.optimizers.SGD):
+    """SGD with decoupled weight decay; arguments as in tensorflow_addons."""
+
+    def __init__(self, weight_decay=0.0, learning_rate=0.001, momentum=0.0, nesterov=False, name="SGDW", **kwargs):
+        super().__init__(weight_decay, learning_rate, momentum=momentum, nesterov=nesterov, name=name, **kwargs)
+
+
+@keras.saving.register_keras_serializable("face")
+class AdamW(_Decoupled, keras.optimizers.Adam):
+    """Adam with decoupled weight decay; arguments as in tensorflow_addons."""
+
+    def __init__(
+        self,
+        weight_decay=0.0,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        name="AdamW",
+        **kwargs,
+    ):
+        super().__init__(
+            weight_decay, learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, amsgrad=amsgrad, name=name, **kwargs
+        )  # fmt: skip
+
+
+def successor(
+    template: keras.optimizers.Optimizer, variables: list, memory_of: keras.optimizers.Optimizer | None = None,
+    loss_scale: bool = False, **options,
+) -> tuple[keras.optimizers.Optimizer, int]:  # fmt: skip
+    """An optimizer of the same kind for other variables.
+
+    Args:
+        template: Gives class and settings.
+        variables: What the new one trains.
+        memory_of: The one in use before: its memory of the variables that stay is carried over. Defaults to none.
+        loss_scale: Wrap it in Keras's `LossScaleOptimizer`, as float16 needs. Defaults to `False`.
+        **options: Settings over those of `template`.
+
+    Returns:
+        The optimizer, built, and how many of its slots were carried over.
+    """
+    inner = inner_of(template)
+    new = type(inner).from_config({**inner.get_config(), **options})
+    new = keras.optimizers.LossScaleOptimizer(new) if loss_scale else new
+    new.build(variables)
+    known = {v.path: v for v in getattr(memory_of, "variables", ())}
+    carried = [v for v in new.variables if v.path in known and known[v.path].shape == v.shape]
+    for v in carried:
+        v.assign(known[v.path])
+    return new, len(carried)
+
+
+def inner_of(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer itself, without loss scaling around it."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def needs_loss_scale(model: keras.Model) -> bool:
+    """Whether a layer of the model computes in float16."""
+    return any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
+
+
+def clip_over_replicas(optimizer: keras.optimizers.Optimizer, norm: float) -> None:
+    """Clips the gradient of all replicas together to a norm; Keras's `global_clipnorm` clips that of each.
+
+    Args:
+        optimizer: Changed in place.
+        norm: Largest norm.
+    """
+    import tensorflow as tf
+
+    inner = inner_of(optimizer)
+    plain = inner.apply
+
+    def apply(gradients, trainable_variables=None):
+        replicas = tf.distribute.get_replica_context()
+        whole = replicas.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
+        clipped, _ = tf.clip_by_global_norm(whole, norm)
+        plain([one / replicas.num_replicas_in_sync for one in clipped], trainable_variables)
+
+    object.__setattr__(inner, "apply", apply)
+
+
+def sharpness_aware_step(model: keras.Model, rho: float, step, data) -> dict:
+    """`step(data)`, a training step, with the gradient taken at w + ρ g/‖g‖, g the gradient at w → its logs.
+
+    Foret et al., ICLR 2021, arXiv:2010.01412, algorithm 1. The first gradient leaves the losses' memory alone; batch
+    normalisation sees the batch twice. TensorFlow backend, one device.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError("sam_rho needs the TensorFlow backend. Set KERAS_BACKEND=tensorflow, or leave sam_rho at 0.")
+    shifts = _climb(model, rho, *keras.utils.unpack_x_y_sample_weight(data)[:2])
+    logs = step(data)
+    for v, shift in zip(model.trainable_variables, shifts, strict=True):
+        v.assign_sub(shift)
+    return logs
+
+
+def _climb(model, rho, images, targets):
+    """Move the weights by ρ g/‖g‖ → the moves."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        total, *_ = model.objective(targets, model(images, training=True), training=False)
+    variables = model.trainable_variables
+    gradients = tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero")
+    scale = rho / (tf.linalg.global_norm(gradients) + 1e-12)
+    shifts = [tf.convert_to_tensor(g) * tf.cast(scale, g.dtype) for g in gradients]
+    for v, shift in zip(variables, shifts, strict=True):
+        v.assign_add(shift)
+    return shifts

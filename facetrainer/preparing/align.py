@@ -1,0 +1,169 @@
+"""Photos of any size → crops that a model was trained on, by several processes."""
+
+import functools
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+from tqdm import tqdm
+
+from facetrainer.data import sources
+from facetrainer.data.alignment import Layout
+from facetrainer.data.images import decode, encode
+from facetrainer.io import lists
+from facetrainer.preparing import target
+from facetrainer.preparing.report import Report
+from facetrainer.recognition.detect import Detected, detector, read_landmarks
+
+JOURNAL, PIECE = ".aligned.jsonl", 16
+COLUMNS = [
+    f"{point}_{axis}" for point in ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right") for axis in "xy"
+]
+
+
+def align(
+    path: str, dest: str, layout: Layout, find: str = "mtcnn", which: str = "largest", min_face: int = 40, max_side: int = 1024,
+    workers: int = 1,
+) -> Report:  # fmt: skip
+    """Photos at `path` → `dest`/person/photo.jpg, and `dest`/landmarks.csv → Report.
+
+    `find`: a detector's name or file, or a .csv of landmarks by file below `path`. `which`: "largest", "central" or "all" faces of a photo.
+    Photos without a face are left out and named. A run that was broken off goes on.
+    """
+    report, source = Report("align", path, dest), sources.open_source(path)
+    finder(path, find, which, min_face, max_side)  # what is wrong with it is said here, not by every process
+    options = {
+        "layout": dataclass_text(layout),
+        "find": find,
+        "which": which,
+        "min_face": min_face,
+        "max_side": max_side,
+    }
+    with target.folder(dest, align=str(path), images=len(source), **options) as part:
+        done = _done(os.path.join(part, JOURNAL))
+        begin = functools.partial(_begin, path, part, layout, find, which, min_face, max_side)
+        rest = [i for i in range(len(source)) if i not in done]
+        with open(os.path.join(part, JOURNAL), "a", encoding="utf-8") as journal:
+            for rows in _pieces(begin, rest, workers):
+                journal.writelines(json.dumps(row) + "\n" for row in rows)
+                journal.flush()
+                done |= {row["i"]: row for row in rows}
+        _summary([done[i] for i in sorted(done)], part, report)
+        os.remove(os.path.join(part, JOURNAL))
+    return report.finish(dest)
+
+
+def dataclass_text(layout: Layout) -> str:
+    return (
+        f"{layout.height}x{layout.width}, margin {layout.margin}, {'box' if layout.template is None else 'five points'}"
+    )
+
+
+def _done(journal):
+    """Rows of an earlier run; a line that was cut off is no row."""
+    if not os.path.exists(journal):
+        return {}
+    with open(journal, encoding="utf-8") as file:
+        lines = [line for line in file if line.endswith("}\n")]
+    with open(journal, "w", encoding="utf-8") as file:
+        file.writelines(lines)
+    return {row["i"]: row for row in map(json.loads, lines)}
+
+
+def _pieces(begin, indices, workers):
+    """Rows of each piece of indices, in this process or in several, with a progress bar."""
+    pieces = [indices[k : k + PIECE] for k in range(0, len(indices), PIECE)]
+    with tqdm(total=len(indices), desc="photos", disable=None) as bar:
+        if workers <= 1:
+            begin()
+            for piece in pieces:
+                yield _align_piece(piece)
+                bar.update(len(piece))
+            return
+        spawned = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
+        with ProcessPoolExecutor(min(workers, len(pieces) or 1), spawned, begin) as pool:
+            for rows in pool.map(_align_piece, pieces):
+                yield rows
+                bar.update(len(rows))
+
+
+class _Worker:
+    """What a process holds: the photos, a detector, and where crops go."""
+
+    def __init__(self, path, part, layout, find, which, min_face, max_side):
+        self.source, self.layout, self.which = sources.open_source(path), layout, which
+        self.people = [os.path.join(part, name) for name in target.safe_names(self.source.class_names)]
+        self.faces = finder(path, find, which, min_face, max_side)
+
+    def __call__(self, i):
+        name = self.source.name(i)
+        try:
+            image = decode(self.source.read(i))
+            faces = self.faces(image, name)
+            if not len(faces):
+                raise ValueError("no face found")
+            return {"i": i, "file": name, "crops": [self.crop(i, image, faces, k) for k in range(len(faces))]}
+        except (ValueError, OSError) as error:
+            return {"i": i, "file": name, "error": str(error)}
+
+    def crop(self, i, image, faces, k):
+        """Writes face k → its row: path below the target, score, landmarks."""
+        box = None if np.isnan(faces.boxes[k]).any() else faces.boxes[k]
+        crop = self.layout.crop(image, faces.landmarks[k].astype(np.float64), box)
+        name = os.path.basename(self.source.name(i)) if self.source.are_files else f"{i:08d}.jpg"
+        stem = name.removesuffix(".jpg")  # photo.png becomes photo.png.jpg: there may be a photo.jpg
+        path = os.path.join(
+            self.people[self.source.labels[i]], f"{stem}_{k}.jpg" if self.which == "all" else f"{stem}.jpg"
+        )
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        target.write_file(path, encode(crop))
+        return {"path": path, "score": float(faces.scores[k]), "points": faces.landmarks[k].ravel().round(1).tolist()}
+
+
+def finder(path: str, find: str, which: str, min_face: int, max_side: int) -> Callable[[np.ndarray, str], Detected]:
+    """→ function of an image and its name: the faces to crop, by a detector or a csv of landmarks."""
+    if find.endswith(".csv"):
+        table = read_landmarks(find)
+
+        def known(image, name):
+            below = os.path.normpath(os.path.relpath(name, path))
+            if below not in table:
+                raise ValueError(f"{find} has no line for {below}")
+            return Detected(np.full((1, 4), np.nan), np.ones(1), table[below][None])
+
+        return known
+    detect = detector(find, min_face, max_side)
+    pick = {
+        "largest": lambda found, shape: found.largest(),
+        "central": Detected.central,
+        "all": lambda found, shape: found,
+    }[which]
+    return lambda image, name: pick(detect(image), image.shape[:2])
+
+
+_worker: _Worker | None = None
+
+
+def _begin(*arguments):
+    global _worker
+    _worker = _Worker(*arguments)
+
+
+def _align_piece(indices):
+    return [_worker(i) for i in indices]
+
+
+def _summary(rows, part, report):
+    """landmarks.csv of the crops' photos; photos without a crop into the report."""
+    crops = [(row["file"], crop) for row in rows for crop in row.get("crops", ())]
+    lists.write_table(
+        os.path.join(part, "landmarks.csv"), ["crop", "photo", "score", *COLUMNS],
+        [[os.path.relpath(crop["path"], part), photo, round(crop["score"], 4), *crop["points"]] for photo, crop in crops],
+    )  # fmt: skip
+    for row in rows:
+        if "error" in row:
+            report.skip(row["file"], row["error"])
+    report.counts = {"photos": len(rows), "aligned": len({photo for photo, _ in crops}), "crops": len(crops)}

@@ -1,0 +1,90 @@
+"""Names against faces, given a model: one person under two names, two under one, people of the evaluation sets in training."""
+
+import numpy as np
+
+from facetrainer.data import sources
+from facetrainer.evaluation.embedder import Embedder
+from facetrainer.io import evalbin
+from facetrainer.preparing.report import Report
+
+BLOCK = 2048
+
+
+def check_people(
+    source: sources.Source, embed: Embedder, report: Report, eval_bins: list[str] = (), threshold: float | None = None
+) -> None:  # fmt: skip
+    """Rows for names whose mean embeddings are as near as one person's, for images unlike the others of their name, and for
+    images of `eval_bins` near a trained person.
+
+    `threshold`: cosine from which two means, or an image and a mean, are one person; else both are read off the set: nine in ten
+    people with four images or more have halves that are nearer, nine in ten images the mean of their name's others.
+    """
+    embeddings = _unit(np.concatenate(list(embed.of_source(source))))
+    embeddings, labels = np.nan_to_num(embeddings), source.labels
+    counts, sums = np.bincount(labels), _sums(embeddings, labels, len(source.class_names))
+    means = _unit(sums)
+    own, strange = _to_mean(embeddings, labels, sums)
+    near = threshold if threshold is not None else np.quantile(own[counts[labels] > 2], 0.1)
+    threshold = threshold if threshold is not None else _threshold(embeddings, labels, counts)
+    report.counts |= {
+        "one person from a cosine of": round(float(threshold), 3),
+        "an image of theirs from": round(float(near), 3),
+    }
+    _two_names(source, means, threshold, report)
+    _two_people(source, own, strange, counts, report)
+    for bin_file in eval_bins:
+        _evaluated(source, means, bin_file, embed, near, report)
+
+
+def _unit(x):
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _sums(embeddings, labels, classes):
+    sums = np.zeros((classes, embeddings.shape[1]), np.float32)
+    np.add.at(sums, labels, embeddings)
+    return sums
+
+
+def _threshold(embeddings, labels, counts):
+    many = np.flatnonzero(counts >= 4)
+    if len(many) < 10:
+        raise ValueError(
+            f"{len(many)} people have four images or more: too few to read a threshold off them. Give --threshold."
+        )
+    place = np.argsort(labels, kind="stable")
+    rank = np.empty(len(labels), np.int64)
+    rank[place] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    halves = [
+        _unit(_sums(embeddings[rank % 2 == side], labels[rank % 2 == side], len(counts)))[many] for side in (0, 1)
+    ]
+    return np.quantile(np.sum(halves[0] * halves[1], axis=1), 0.1)
+
+
+def _two_names(source, means, threshold, report):
+    for begin in range(0, len(means), BLOCK):
+        cosine = means[begin : begin + BLOCK] @ means.T
+        for a, b in np.argwhere(cosine > threshold):
+            if begin + a < b:
+                report.skip("", f"one person under two names? cosine {cosine[a, b]:.2f} to {source.class_names[b]}",
+                            person=source.class_names[begin + a])  # fmt: skip
+
+
+def _to_mean(embeddings, labels, sums):
+    """Cosine of each image to the mean of its name's others, and to a stranger's mean."""
+    own = np.sum(_unit(sums[labels] - embeddings) * embeddings, axis=1)
+    return own, np.sum(embeddings * _unit(sums)[np.random.default_rng(0).permutation(labels)], axis=1)
+
+
+def _two_people(source, own, strange, counts, report):
+    """Images farther from the mean of their name's others than 99.9 % of images are near to a stranger's."""
+    for i in np.flatnonzero((own < np.quantile(strange, 0.999)) & (counts[source.labels] > 2)):
+        report.skip(source.name(int(i)), f"two people under one name? cosine {own[i]:.2f} to the others",
+                    person=source.class_names[source.labels[i]])  # fmt: skip
+
+
+def _evaluated(source, means, bin_file, embed, threshold, report):
+    cosine = _unit(embed.of_encoded(evalbin.read_bin(bin_file)[0])) @ means.T
+    for k in np.flatnonzero(cosine.max(axis=1) > threshold):
+        person = source.class_names[cosine[k].argmax()]
+        report.skip(f"{bin_file} image {k}", f"trained on? cosine {cosine[k].max():.2f}", person=person)

@@ -1,0 +1,63 @@
+"""What a schedule would do: stages, classes, steps, learning rate and memory, without reading an image."""
+
+import numpy as np
+import pandas as pd
+
+from facetrainer.heads import PartialNormDense
+from facetrainer.training.callbacks.schedules import read_schedule
+
+MIB = 2**20
+
+
+def describe(trainer, sch: list[dict]) -> str:
+    """Text of `--dry-run`.
+
+    Args:
+        trainer: `Train`; nothing of it is changed but that the data are indexed.
+        sch: The schedule.
+    """
+    rows, epoch, rates = [], 0, None
+    for spec in trainer.plan(sch):
+        faces = trainer.trainer.data.open(spec)
+        rates = rates or read_schedule(**trainer.config.lr, steps_per_epoch=faces.steps)
+        span = {"epochs": f"{epoch + 1}–{epoch + spec.epochs}", "lr": _rates(rates, epoch, spec, faces)}
+        rows.append({**_row(trainer, spec, faces), **span})
+        epoch += spec.epochs
+    model = trainer.basic_model
+    head = f"{model.name}: {model.count_params():,} parameters, input {model.input_shape[1:]}, embedding {model.output_shape[-1]}"
+    return "\n".join(
+        [head, f"{faces.classes:,} classes, batch {trainer.batch_size}", pd.DataFrame(rows).to_string(index=False)]
+    )
+
+
+def _row(trainer, spec, faces):
+    width, centers = trainer.basic_model.output_shape[-1], spec.options.sub_centers
+    head = 4 * width * faces.classes * centers / MIB if spec.head else 0
+    logits = 4 * trainer.batch_size * _columns(trainer, spec, faces.classes) * centers / MIB
+    return {
+        "loss": " + ".join(f"{type(one.loss).__name__}×{one.weight:g}" for one in spec.losses),
+        "steps": faces.steps,
+        "first loss": _first_loss(spec, faces.classes, width),
+        "head": f"{head:.1f} MiB",
+        "logits": f"{logits:.1f} MiB",
+        "besides": ", ".join(f"{key} {value}" for key, value in spec.options.changed().items()) or "–",
+    }
+
+
+def _columns(trainer, spec, classes):
+    """How many classes a step's scores have."""
+    if spec.head == "arcface" and spec.options.sample_rate < 1:
+        return PartialNormDense(classes, sample_rate=spec.options.sample_rate).sample_size(trainer.batch_size)
+    return classes if spec.head else 0
+
+
+def _first_loss(spec, classes, width):
+    """What the losses with a formula give at random weights: a run that begins far from it has something wrong."""
+    known = [(one.loss.expected(classes, width), one.weight) for one in spec.losses]
+    return f"{sum(w * value for value, w in known if value is not None):.1f}"
+
+
+def _rates(rates, epoch, spec, faces):
+    """Learning rate at the beginning, middle and end of a stage."""
+    at = np.linspace(epoch, epoch + spec.epochs - 1 / faces.steps, 3) if spec.epochs else [epoch]
+    return " → ".join(f"{rates(float(e)):.3g}" for e in at)

@@ -1,0 +1,326 @@
+"""Pictures of a run: curves of its history, ROC, embeddings in two dimensions.
+
+Every function draws on new axes or on `axes`, writes `path` (PNG, SVG, PDF) if given, and returns the figure; nothing is
+shown and no backend is chosen.
+"""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+
+from facetrainer.metrics.roc import Roc
+from facetrainer.metrics.verification import wilson
+
+
+def _done(figure, path):
+    if path:
+        figure.savefig(path, dpi=120, bbox_inches="tight")
+    return figure
+
+
+def _axes(count, width=6.0, height=4.2):
+    figure = Figure(figsize=(width * count, height), layout="constrained")
+    return figure, np.atleast_1d(figure.subplots(1, count))
+
+
+def history(values: dict[str, list], path: str | None = None) -> Figure:
+    """`My_history.history` → loss terms, accuracies, learning rate over epochs, one panel each; a fourth for what losses note."""
+    losses = [k for k in values if k == "loss" or k.endswith("_loss")]
+    sets = [k for k in values if f"{k}_thresh" in values]
+    rates = [k for k in values if k in ("accuracy", "target_cosine", *sets) or k.endswith("_10fold")]
+    known = ("_thresh", "_auc", "_10fold")
+    notes = [k for k in values if k not in (*losses, *rates, "lr") and not k.endswith(known) and "_tar@" not in k]
+    panels = {"loss": losses, "accuracy": rates, "learning rate": ["lr"], **({"besides": notes} if notes else {})}
+    figure, axes = _axes(len(panels))
+    for panel, (title, names) in zip(axes, panels.items(), strict=True):
+        for name in (n for n in names if n in values):
+            line = np.array([np.nan if v is None else v for v in values[name]], float)
+            panel.plot(np.arange(1, len(line) + 1), line, marker="o", markersize=3, label=name)
+        wide = title == "besides" and panel.dataLim.ymax > 10  # norms and scales beside shares
+        panel.set(title=title, xlabel="epoch", yscale="symlog" if wide else "linear")
+        panel.grid(alpha=0.3)
+        if panel.has_data():
+            panel.legend(fontsize="small")
+    return _done(figure, path)
+
+
+def roc(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = None, least: float = 0.0) -> Figure:
+    """{name: (scores (n,), same (n,))} → true-accept rate over false-accept rate on a logarithmic axis, with 95 % bands (Wilson).
+
+    The axis begins at `least`, or where the pairs of the smallest set end.
+    """
+    figure, (axes,) = _axes(1)
+    begin = 1.0
+    for name, (values, same) in curves.items():
+        curve = Roc(values, same)
+        far, tar, _ = curve.points()
+        begin = min(begin, 1 / max(len(curve.negatives), 1))
+        (line,) = axes.step(np.maximum(far, begin / 2), tar, where="post", label=f"{name}, AUC {curve.auc:.4f}")
+        low, high = np.array([wilson(rate, len(curve.positives)) for rate in tar]).T
+        axes.fill_between(
+            np.maximum(far, begin / 2), low, high, step="post", alpha=0.12, color=line.get_color(), linewidth=0
+        )
+    axes.set(
+        xscale="log",
+        xlim=(least or begin, 1),
+        ylim=(0, 1.01),
+        xlabel="false accept rate",
+        ylabel="true accept rate",
+        title="ROC",
+    )
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="lower right", fontsize="small")
+    return _done(figure, path)
+
+
+def embeddings(
+    vectors: np.ndarray, names: list[str], path: str | None = None, title: str = "embeddings", dimensions: int = 2
+) -> Figure:
+    """Embeddings (n, D) and the person of each (n,) → t-SNE of the cosines in two or three dimensions, a colour a person."""
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    near = float(np.clip(len(vectors) / 10, 2, 15))
+    points = TSNE(dimensions, perplexity=near, init="pca", metric="cosine", random_state=0).fit_transform(vectors)
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.add_subplot(projection="3d" if dimensions == 3 else None)
+    names = np.asarray(names)
+    for number, person in enumerate(dict.fromkeys(names)):
+        mine = points[names == person]
+        axes.scatter(*mine.T, s=22, color=f"C{number % 10}", marker="os^Dv"[number // 10 % 5], label=person)
+    axes.set(title=title, xticks=[], yticks=[], **({"zticks": []} if dimensions == 3 else {}))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    return _done(figure, path)
+
+
+def identification(results: dict[str, tuple], path: str | None = None) -> Figure:
+    """{name: (false-accept rates, identification rates, CMC, …)} → DIR over FAR, and CMC curves."""
+    figure, (left, right) = _axes(2)
+    for name, (fars, rates, *curves) in results.items():
+        left.plot(fars, rates, label=name)
+        for number, cmc in enumerate(curves, 1):
+            right.plot(
+                np.arange(1, len(cmc) + 1),
+                cmc,
+                marker="." if len(cmc) < 30 else None,
+                label=f"{name}, gallery {number}",
+            )
+    left.set(xscale="log", xlabel="false accept rate", ylabel="detection and identification rate", title="open set")
+    right.set(xlabel="rank", ylabel="found at this rank or before", title="CMC")
+    right.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (left, right):
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(loc="lower right", fontsize="small")
+    return _done(figure, path)
+
+
+def scores(values: np.ndarray, same: np.ndarray, threshold: float | None = None, path: str | None = None) -> Figure:
+    """Scores (n,) and same (n,) → histograms of both kinds, with the threshold between them."""
+    figure, (axes,) = _axes(1)
+    bins = np.linspace(np.min(values), np.max(values), 60)
+    for kind, name in ((False, "different people"), (True, "one person")):
+        axes.hist(values[same == kind], bins, alpha=0.55, density=True, label=f"{name}, {np.sum(same == kind):,} pairs")
+    if threshold is not None:
+        axes.axvline(threshold, color="k", linestyle="--", linewidth=1, label=f"threshold {threshold:.3f}")
+    axes.set(xlabel="cosine", ylabel="density", title="scores")
+    axes.legend(fontsize="small")
+    return _done(figure, path)
+
+
+def det(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = None) -> Figure:
+    """{name: (scores, same)} → false rejects over false accepts, both on logarithmic axes."""
+    figure, (axes,) = _axes(1)
+    least = []
+    for name, (values, same) in curves.items():
+        curve = Roc(values, same)
+        far, tar, _ = curve.points()
+        least.append((1 / len(curve.negatives), 1 / len(curve.positives)))
+        axes.step(
+            np.maximum(far, least[-1][0] / 2),
+            np.maximum(1 - tar, least[-1][1] / 2),
+            where="post",
+            label=f"{name}, EER {curve.eer:.4f}",
+        )
+    lowest = np.min(least, axis=0)
+    axes.plot([lowest.max(), 1], [lowest.max(), 1], color="grey", linewidth=0.8, linestyle=":")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlim=(lowest[0], 1),
+        ylim=(lowest[1], 1),
+        xlabel="false accept rate",
+        ylabel="false reject rate",
+        title="DET",
+    )
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="upper right", fontsize="small")
+    return _done(figure, path)
+
+
+def rates(schedules: dict[str, object], epochs: float, path: str | None = None) -> Figure:
+    """{name: function of a fractional epoch} → learning rate over epochs."""
+    figure, (axes,) = _axes(1)
+    places = np.linspace(0, epochs, 1000, endpoint=False)
+    for name, schedule in schedules.items():
+        axes.plot(places, [float(schedule(place)) for place in places], label=name)
+    axes.set(xlabel="epoch", ylabel="learning rate", yscale="log", title="schedule")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    return _done(figure, path)
+
+
+def reject(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = None) -> Figure:
+    """{quality: (parts rejected, false non-match rates)} → error-versus-reject curves."""
+    figure, (axes,) = _axes(1)
+    for name, (rejected, missed) in curves.items():
+        axes.plot(rejected, missed, marker=".", label=name)
+    axes.set(
+        xlabel="part of the pairs rejected for low quality", ylabel="false non-match rate", title="error versus reject"
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return _done(figure, path)
+
+
+# ------------------------------------------------------------------------------------------------ names of the seed's
+
+EVALS_NAME = ["lfw", "cfp_fp", "agedb_30", "IJBB", "IJBC"]
+
+
+def hist_plot(
+    loss_lists, accuracy_lists, customs_dict, loss_names=None, save=None, axes=None, init_epoch=0, pre_item=None, fig_label=None,
+    eval_split=True, limit_loss_max=1e9,
+):  # fmt: skip
+    """Stages one behind another → (axes, last item: what `pre_item` of the next call joins on to).
+
+    `loss_lists` and `accuracy_lists` hold a list a stage, `customs_dict` a list of all epochs by name: evaluation sets, each with its own
+    panel (`eval_split`) or all in one, then learning rate and losses in the last. Losses above `limit_loss_max` are left out.
+    """
+    others = [name for name in customs_dict if name == "lr" or name.endswith("_loss")]
+    sets = [name for name in customs_dict if name not in others]
+    panels = [
+        ["loss"],
+        ["accuracy"],
+        *([[name] for name in sets] if eval_split else [sets] if sets else []),
+        *([others] if others else []),
+    ]
+    axes = _axes(len(panels), 5)[1] if axes is None else np.atleast_1d(axes)
+    lasts, pre_item = {}, pre_item or {}
+    for panel, names in zip(axes, panels, strict=True):
+        panel.set(title=", ".join(names), xlabel="epoch")
+        panel.margins(y=0.12)  # room for stage names and peaks
+        panel.grid(alpha=0.3)
+        for name in names:
+            stages = {"loss": loss_lists, "accuracy": accuracy_lists}.get(name) or [customs_dict.get(name, [])]
+            lasts[name] = _stages(panel, stages, name, init_epoch, pre_item.get(name), fig_label, limit_loss_max)
+        _stage_names(panel, loss_lists, loss_names, init_epoch)
+        if panel.has_data() and panel.get_legend_handles_labels()[0]:
+            panel.legend(fontsize="small")
+    _done(axes[0].figure, save)
+    return axes, lasts
+
+
+def _stages(panel, stages, name, begin, last, label, most):
+    """One line through all stages, joined on to `last` (epoch, value) → where it ends."""
+    values = np.array([np.nan if one is None else one for stage in stages for one in stage], float)
+    values[values > (most if name == "loss" else np.inf)] = np.nan
+    places = np.arange(begin + 1, begin + 1 + len(values))
+    if last:
+        places, values = np.append(last[0], places), np.append(last[1], values)
+    panel.plot(places, values, marker="o", markersize=3, label=" ".join(filter(None, (label, name))))
+    if len(values) and np.isfinite(values).any() and name not in ("loss", "lr") and not name.endswith("_loss"):
+        peak = int(np.nanargmax(values))
+        panel.annotate(
+            f"{values[peak]:.4f}",
+            (places[peak], values[peak]),
+            fontsize="x-small",
+            xytext=(0, 4),
+            textcoords="offset points",
+        )
+    return (int(places[-1]), float(values[-1])) if len(values) else last
+
+
+def _stage_names(panel, stages, names, begin):
+    for number, stage in enumerate(stages):
+        if number:
+            panel.axvline(begin + 0.5, color="grey", linestyle=":", linewidth=0.8)
+        if names and number < len(names):
+            panel.text(
+                begin + 0.5,
+                1.0,
+                f" {names[number]}",
+                fontsize="x-small",
+                transform=panel.get_xaxis_transform(),
+                va="top",
+            )
+        begin += len(stage)
+
+
+def hist_plot_split(
+    history, epochs=(100,), names=None, customs=None, save=None, axes=None, init_epoch=0, pre_item=None, fig_label=None, eval_split=True,
+    limit_loss_max=1e9, skip_epochs=0,
+):  # fmt: skip
+    """History (dict, `_hist.json` or several of them) of stages of `epochs` → (axes, last item), see `hist_plot`.
+
+    `customs`: names besides loss and accuracy; every evaluation set and lr unless given. `skip_epochs` leaves out the first ones.
+    """
+    values = _read_history(history)
+    customs = customs or [k for k in values if f"{k}_thresh" in values] + (["lr"] if "lr" in values else [])
+    missing = [name for name in customs if name not in values]
+    if missing:
+        raise ValueError(f"hist_plot_split: the history has no {missing[0]!r}. Received: {sorted(values)}")
+    values = {name: list(one)[skip_epochs:] for name, one in values.items()}
+    edges = np.clip(np.cumsum([0, *epochs]) - skip_epochs, 0, len(values["loss"]))
+    edges = np.append(edges, len(values["loss"])) if edges[-1] < len(values["loss"]) else edges
+    losses, accuracies = (
+        [values.get(key, [])[a:b] for a, b in zip(edges, edges[1:]) if b > a] for key in ("loss", "accuracy")
+    )
+    begin = init_epoch + skip_epochs
+    return hist_plot(losses, accuracies, {name: values[name] for name in customs}, names, save, axes, begin, pre_item, fig_label,
+                     eval_split, limit_loss_max)  # fmt: skip
+
+
+def _read_history(history):
+    if isinstance(history, dict):
+        return history
+    files = [history] if isinstance(history, str) else list(history)
+    loaded = []
+    for path in files:
+        with open(path, encoding="utf-8") as file:
+            loaded.append(json.load(file))
+    keys = dict.fromkeys(key for one in loaded for key in one)
+    return {key: [value for one in loaded for value in one.get(key, [None] * len(one["loss"]))] for key in keys}
+
+
+def choose_accuracy(aa, skip_name_len=0, sort_metric=False, metric_key="agedb_30", key_picks=None):
+    """History files → three dicts by name, printed as tables: the epoch best on `metric_key`, each set's own best, the best sum.
+
+    A fourth table shows the last epoch. `key_picks`: the sets, all in the history unless given; `sort_metric` sorts by `metric_key`.
+    """
+    histories = {os.path.splitext(os.path.basename(path))[0][skip_name_len:]: _read_history(path) for path in aa}
+    by_metric, each, by_sum, last = {}, {}, {}, {}
+    for name, values in histories.items():
+        sets = [key for key in key_picks or values if key in values and (key_picks or f"{key}_thresh" in values)]
+        if metric_key not in sets:
+            raise ValueError(f"{name}: no set {metric_key!r} in its history. Received: {sets}. Give metric_key=.")
+        table = np.array([values[key] for key in sets], float)
+        best = {
+            "metric": int(np.nanargmax(values[metric_key])),
+            "sum": int(np.nanargmax(table.sum(axis=0))),
+            "last": table.shape[1] - 1,
+        }
+        by_metric[name], by_sum[name], last[name] = (
+            {**dict(zip(sets, table[:, k].tolist())), "epoch": k + 1} for k in best.values()
+        )
+        each[name] = dict(zip(sets, table.max(axis=1).tolist()))
+    for title, found in (
+        (f"best {metric_key}", by_metric),
+        ("best of each", each),
+        ("best sum", by_sum),
+        ("last epoch", last),
+    ):
+        frame = pd.DataFrame(found).T
+        print(f"\n{title}:\n{frame.sort_values(metric_key, ascending=False) if sort_metric else frame}")
+    return by_metric, each, by_sum

@@ -1,0 +1,23 @@
+"""Learning rate over time, history, stopping, what is looked at while a stage trains."""
+
+from facetrainer.training.callbacks.clock import Clock, Every, NextEpoch, Timed, Within
+from facetrainer.training.callbacks.doctor import Doctor
+from facetrainer.training.callbacks.history import My_history
+from facetrainer.training.callbacks.learning_rate import CosineLrScheduler, LearningRate, OptimizerWeightDecay
+from facetrainer.training.callbacks.nan import ExitOnNaN, NanError
+from facetrainer.training.callbacks.ramp import Ramp
+from facetrainer.training.callbacks.schedules import (
+    Cosine,
+    Exponential,
+    Steps,
+    constant_scheduler,
+    exp_scheduler,
+    read_schedule,
+)
+from facetrainer.training.callbacks.stopping import Gently_stop_callback
+
+__all__ = [
+    "Clock", "Cosine", "CosineLrScheduler", "Doctor", "Every", "ExitOnNaN", "Exponential", "Gently_stop_callback", "LearningRate",
+    "My_history", "NanError", "NextEpoch", "OptimizerWeightDecay", "Ramp", "Steps", "Timed", "Within", "constant_scheduler",
+    "exp_scheduler", "read_schedule",
+]  # fmt: skip

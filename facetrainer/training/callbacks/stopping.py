@@ -1,0 +1,70 @@
+"""Stopping a run when asked to."""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import keras
+
+log = logging.getLogger("facetrainer")
+
+
+class Gently_stop_callback(keras.callbacks.Callback):
+    """Stops at the end of the epoch once asked to: by the first Ctrl-C or SIGTERM, or by a file.
+
+    Works in terminals, Jupyter and on Windows; never waits for an answer. A second Ctrl-C stops at once.
+
+    Args:
+        prompt: Not used; Keras_insightface asked.
+        time_out: Not used.
+        stop_file: Path of a file that asks; it is removed.
+    """
+
+    def __init__(self, prompt=None, time_out=None, stop_file=None):
+        super().__init__()
+        self.stop_file, self.asked, self.before = stop_file, None, {}
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Signals ask inside the block; afterwards they mean what they did before, whatever happens."""
+        self._listen()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _listen(self):
+        self.asked = None
+        if threading.current_thread() is threading.main_thread() and not self.before:
+            self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _leave(self):
+        while self.before:
+            signal.signal(*self.before.popitem())
+
+    def on_train_begin(self, logs=None):
+        self.has_own = not self.before
+        if self.has_own:
+            self._listen()
+
+    def on_train_end(self, logs=None):
+        if self.has_own:
+            self._leave()
+
+    def _ask(self, number, frame):
+        if self.asked:
+            self._leave()
+            raise KeyboardInterrupt
+        self.asked = signal.Signals(number).name
+        log.warning("%s: stopping at the end of this epoch (again to stop now)", self.asked)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.stop_file and os.path.exists(self.stop_file):
+            self.asked = self.stop_file
+            os.remove(self.stop_file)
+        if self.asked:
+            log.warning("stopped after epoch %d as asked by %s", epoch + 1, self.asked)
+            self.model.stop_training = True

@@ -1,0 +1,78 @@
+"""Everything that `Train` was asked for, as data."""
+
+import dataclasses
+from collections.abc import Callable
+
+from facetrainer.data import pipeline
+from facetrainer.training.schedule import StageOptions, StageSpec
+
+
+@dataclasses.dataclass(kw_only=True)
+class TrainConfig:
+    """Settings of a run; `Train` explains each.
+
+    Attributes:
+        stem: Path below which all files of the run begin, without a suffix.
+        suffix: Of model files, ".keras" or ".h5".
+        batch_size: Over all replicas.
+        lr: Arguments of `callbacks.read_schedule`.
+        options: Defaults of all stages.
+        teacher_given: What the user gave as a teacher.
+        teacher: Function of normalised images that comes of it, or None.
+    """
+
+    data_path: object
+    stem: str
+    suffix: str
+    batch_size: int
+    lr: dict
+    options: StageOptions
+    augmentations: list
+    eval_freq: int = 1
+    teacher_given: object = None
+    teacher: Callable | None = None
+    seed: int = 0
+    checkpoint_freq: int = 0
+    tensorboard: str | None = None
+    verbose: int = 1
+    output_weight_decay: float = 1.0
+    pretrained: str | None = None
+    steps_per_execution: int = 1
+    replicas: int = 1
+
+
+class TrainingData:
+    """The data of a run: indexed once, opened for each stage.
+
+    Args:
+        config: The run's settings.
+        shape: `(height, width, channels)` of the images.
+    """
+
+    def __init__(self, config: TrainConfig, shape: tuple[int, int, int]):
+        self.config, self.shape, self.source, self.faces = config, shape, None, None
+
+    def open(self, spec: StageSpec):
+        """Batches of a stage, in groups of one identity where one of its losses needs them.
+
+        Args:
+            spec: The stage.
+
+        Returns:
+            `data.Faces` or `data.ReadyFaces`.
+
+        Raises:
+            ValueError: The data cannot serve the stage.
+        """
+        c, options = self.config, spec.options
+        self.faces = pipeline.open_faces(
+            c.data_path, c.batch_size, self.shape, c.augmentations, options.image_per_class, c.seed, c.teacher, self.source,
+            options.balanced, options.mixup,
+        )  # fmt: skip
+        self.source = getattr(self.faces, "source", None)
+        return self.faces
+
+    def reset(self, data_path=None) -> None:
+        """Forgets the index; goes on with `data_path` where it is given."""
+        self.config.data_path = self.config.data_path if data_path is None else data_path
+        self.source = self.faces = None

@@ -1,0 +1,276 @@
+"""`Train`, as notebooks of Keras_insightface know it: its arguments, its attributes, over a `Trainer`."""
+
+import os
+import sys
+
+import keras
+
+from facetrainer.data import augment, pipeline
+from facetrainer.data.sampling import PeopleByImages
+from facetrainer.evaluation.callback import eval_callback
+from facetrainer.evaluation.interface import interface
+from facetrainer.heads import Head
+from facetrainer.models import FaceModel, saving
+from facetrainer.training.config import TrainConfig
+from facetrainer.training.schedule import KEYS, StageOptions, parse_schedule
+from facetrainer.training.store import RunStore
+from facetrainer.training.trainer import Trainer
+from facetrainer.utils import logs
+from facetrainer.utils.memory import keep_freed_memory
+
+
+def _of(path, doc):
+    """A property that reads and sets an attribute of a part, "trainer.progress"."""
+    *way, name = path.split(".")
+
+    def home(self):
+        for step in way:
+            self = getattr(self, step)
+        return self
+
+    return property(
+        lambda self: getattr(home(self), name), lambda self, value: setattr(home(self), name, value), None, doc
+    )
+
+
+class Train:
+    """Walks a schedule over data: builds each stage's head and losses, fits, evaluates, saves, and resumes.
+
+    data_path: folder of people, InsightFace directory or `.rec`, `.npz` list, or a batched `tf.data.Dataset`.
+    save_path: `x.keras` or `x.h5`, written to `checkpoints/x.…` after every epoch; beside it the best basic model of the
+        last evaluation set, the latest basic model, the history and the run's state. Running the same script again
+        continues from the state; `resume=False` starts anew.
+    eval_paths: `.bin` files or folders with pairs.txt.
+    basic_model, model: (model, None) from scratch; (file, None) from a basic model; (None or layer index, file or model) a full
+        model with its head; (None, None) `checkpoints/{save_path}`.
+    compile, custom_objects: for loading a file. pretrained: weights file, loaded once the head is built.
+    output_weight_decay: L2 on the head: 0 none, below 1 itself (halved), from 1 on times the L2 found in the basic model.
+    batch_size: for each replica of the strategy in whose scope this is made.
+    lr_base, lr_decay, lr_decay_steps, lr_min, lr_warmup_steps: see `myCallbacks.read_schedule`. eval_freq: above 1, evaluation
+        every so many batches as well.
+    random_status, random_cutout_mask_area: see `augment.from_status`; `augmentations`, a list of `(image, rng) → image`, takes
+        their place.
+    image_per_class: P×K batches in every stage; stages with a triplet loss use 4 where it is 0.
+    teacher_model_interf: what gives the embeddings to `distill`: a model, a model file, or a callable, see `faces.interface`.
+    partial_fc_sample_rate: part of the classes that a step trains on, see `models.PartialNormDense`; 1 all.
+    vpl_start_iters, vpl_allowed_delta: see `models.NormDenseVPL`; −1 off. mixup_alpha, sam_rho: defaults of the stage keys
+        `mixup` (in stages of softmax and margin losses alone) and `sam_rho`.
+    checkpoint_freq: state written every so many batches, besides each epoch. seed: of the order of samples,
+        augmentation and heads. tensorboard: directory for its logs. steps_per_execution, verbose: as in Keras.
+    samples_per_mining, partial_fc_split: refused, with what to use instead.
+
+    A loss that stops being finite sends the run back to the last state, with half the learning rate; the second time it
+    raises `myCallbacks.NanError`.
+    """
+
+    def __init__(
+        self, data_path, save_path, eval_paths=(), basic_model=None, model=None, compile=True, output_weight_decay=1,
+        custom_objects=None, pretrained=None, batch_size=128, lr_base=0.001, lr_decay=0.05, lr_decay_steps=0, lr_min=1e-6,
+        lr_warmup_steps=0, eval_freq=1, random_status=0, random_cutout_mask_area=0.0, image_per_class=0, samples_per_mining=0,
+        mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
+        steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
+        partial_fc_sample_rate=1.0,
+    ):  # fmt: skip
+        _refuse(locals())
+        logs.show_messages()
+        keep_freed_memory()
+        stem, suffix = os.path.splitext(os.path.join("checkpoints", save_path))
+        if (suffix or ".keras") not in (".keras", ".h5"):
+            raise ValueError(f"save_path: expected a name ending in .keras or .h5. Received: {save_path!r}")
+        self.strategy, self.custom_objects = pipeline.strategy(), dict(custom_objects or {})
+        replicas = self.strategy.num_replicas_in_sync
+        if augmentations is None:
+            augmentations = augment.from_status(random_status, random_cutout_mask_area=random_cutout_mask_area)
+        vpl = {"start_iters": vpl_start_iters, "allowed_delta": vpl_allowed_delta} if vpl_start_iters >= 0 else None
+        shown = 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
+        self.config = TrainConfig(
+            data_path=data_path, stem=stem, suffix=suffix or ".keras", batch_size=batch_size * replicas, replicas=replicas,
+            lr={"lr_base": lr_base, "lr_decay": lr_decay, "lr_decay_steps": lr_decay_steps, "lr_min": lr_min,
+                "lr_warmup_steps": lr_warmup_steps},
+            options=StageOptions(mixup=float(mixup_alpha), sam_rho=float(sam_rho), image_per_class=image_per_class,
+                                 sample_rate=partial_fc_sample_rate, vpl=vpl),
+            augmentations=list(augmentations), eval_freq=eval_freq, teacher_given=teacher_model_interf,
+            teacher=None if teacher_model_interf is None else interface(teacher_model_interf), seed=seed,
+            checkpoint_freq=checkpoint_freq, tensorboard=tensorboard, verbose=shown if verbose == "auto" else verbose,
+            output_weight_decay=output_weight_decay, pretrained=pretrained, steps_per_execution=steps_per_execution or 1,
+        )  # fmt: skip
+        store = RunStore(f"{stem}.state.npz", resume)
+        with self.strategy.scope():
+            embedder, self._loaded, template = self._open_model(basic_model, model, compile)
+        evaluations = [
+            eval_callback(embedder, path, batch_size=self.config.batch_size, eval_freq=eval_freq) for path in eval_paths
+        ]
+        if evaluations:
+            evaluations[-1].save_model = stem + self.config.suffix
+        self.eval_paths = list(eval_paths)
+        self.trainer = Trainer(embedder, self.config, evaluations, store, template)
+        self._hand_on()
+
+    def _open_model(self, basic_model, model, compile):
+        """→ basic model, full model or None, optimizer to begin with."""
+        if basic_model is None and model is None:
+            model = self.stem + self.suffix
+            if not os.path.exists(model):
+                raise FileNotFoundError(
+                    f"neither basic_model nor model is given, and {model} does not exist to go on from."
+                )
+        if model is not None:
+            model = saving.load(model, self.custom_objects, compile) if isinstance(model, str) else model
+            embedder, _ = saving.split(model, basic_model if isinstance(basic_model, int) else None)
+            return embedder, model, getattr(model, "optimizer", None) or "adam"
+        if isinstance(basic_model, str):
+            return saving.split(saving.load(basic_model, self.custom_objects, False))[0], None, "adam"
+        if isinstance(basic_model, keras.Model):
+            return basic_model, None, "adam"
+        raise ValueError(
+            f"basic_model: expected a model, a file, or a layer index beside model=. Received: {basic_model!r}"
+        )
+
+    def _hand_on(self):
+        """Head, losses and optimizer of a full model, to the first stage."""
+        if self._loaded is None:
+            return
+        head = next((one for one in reversed(self._loaded.layers) if isinstance(one, Head)), None)
+        if head is not None:
+            self.trainer.carried.remember("head", head)
+        if isinstance(self._loaded, FaceModel):
+            for slot, term in zip(self._loaded.slots, self._loaded.terms, strict=True):
+                self.trainer.carried.remember(slot, term)
+        self.trainer.carried.optimizer = getattr(self._loaded, "optimizer", None)
+
+    # --------------------------------------------------------------------------------------------------------- doing
+
+    def train(self, train_schedule, initial_epoch=0) -> int:
+        """Runs a schedule.
+
+        Args:
+            train_schedule: A stage or a list of stages, see the README.
+            initial_epoch: Number of the first epoch, for the learning rate.
+
+        Returns:
+            Number of the next epoch.
+
+        Raises:
+            ValueError: The schedule is wrong, or the run of this name was asked for something else.
+            NanError: A loss or weight stopped being finite twice.
+        """
+        with self.strategy.scope():
+            return self.trainer.fit(self.plan(train_schedule), initial_epoch)
+
+    def plan(self, train_schedule) -> list:
+        """A schedule, read whole, with this trainer's defaults; no image is read."""
+        return parse_schedule(train_schedule, self.config.options, self.config.replicas)
+
+    def train_single_scheduler(
+        self, epoch, loss=None, initial_epoch=0, lossWeight=1, optimizer=None, bottleneckOnly=False, lossTopK=1, type=None,
+        embLossTypes=None, embLossWeights=1, tripletAlpha=0.35,
+    ) -> int:  # fmt: skip
+        """One stage by keywords; `loss=None` goes on with the loss in use."""
+        loss = loss if loss is not None else self.cur_loss
+        given = {k: v for k, v in locals().items() if k in KEYS}
+        if loss is None:
+            raise ValueError("train_single_scheduler: no loss given and none in use yet. Give loss=.")
+        return self.train(given, initial_epoch)
+
+    def reset_dataset(self, data_path=None):
+        """Forgets the indexed data; goes on with `data_path` where it is given."""
+        self.trainer.data.reset(data_path)
+
+    # ---------------------------------------------------------------------------------------------------- attributes
+
+    data_path = _of("config.data_path", "What the data are read from; `reset_dataset` changes it.")
+    batch_size = _of("config.batch_size", "Over all replicas.")
+    output_weight_decay = _of("config.output_weight_decay", "See the arguments.")
+    stem = _of("config.stem", "Path below which all files of the run begin.")
+    suffix = _of("config.suffix", "Of model files.")
+    basic_model = _of("trainer.embedder", "Image → embedding.")
+    callbacks = _of("trainer.callbacks", "Callbacks of the stage in work; what is appended stays for all stages.")
+    custom_callbacks = _of("trainer.custom_callbacks", "Further callbacks.")
+    my_evals = _of("trainer.evaluations", "Evaluation callbacks.")
+    my_history = _of("trainer.history", "`.history` holds every number of every epoch.")
+    model_checkpoint = _of("trainer.model_checkpoint", "Saves the full model after every epoch; None before the first.")
+    lr_scheduler = _of("trainer.rate", "Sets the learning rate; None before the first stage.")
+    gently_stop = _of("trainer.stopper", "Stops when asked to; None never stops.")
+    default_optimizer = _of("trainer.template", "Optimizer of stages that bring none.")
+    train_ds = _of("trainer.train_ds", "The dataset in use; None before the first stage.")
+
+    @property
+    def model(self):
+        """The `FaceModel` of the stage in work; before the first the full model that was given, or None."""
+        return self.trainer.stage.model if self.trainer.stage else self._loaded
+
+    @property
+    def head(self):
+        """The head of the model in use, or None."""
+        return getattr(self.model, "head", None)
+
+    @property
+    def optimizer(self):
+        """The optimizer in use, or None."""
+        return getattr(self.model, "optimizer", None)
+
+    @property
+    def metrics(self):
+        """Metrics of the model in use."""
+        return self.model.metrics if self.model is not None else []
+
+    @property
+    def cur_loss(self):
+        """Main loss of the stage in work, or None."""
+        return self.trainer.stage.model.terms[0] if self.trainer.stage else None
+
+    @property
+    def loss_weights(self):
+        """Weights of the losses of the stage in work."""
+        return self.trainer.stage.model.term_weights if self.trainer.stage else []
+
+    @property
+    def faces(self):
+        """The opened data, or None."""
+        return self.trainer.data.faces
+
+    @property
+    def source(self):
+        """The index of the data, or None."""
+        return self.trainer.data.source
+
+    @property
+    def input_shape(self):
+        """`(height, width, channels)`."""
+        return self.basic_model.input_shape[1:]
+
+    @property
+    def classes(self):
+        """Number of identities; 0 before the data are opened."""
+        return self.faces.classes if self.faces else 0
+
+    @property
+    def steps_per_epoch(self):
+        """Batches of an epoch; 0 before the data are opened."""
+        return self.faces.steps if self.faces else 0
+
+    @property
+    def is_triplet_dataset(self):
+        """Whether batches hold groups of one identity."""
+        return isinstance(getattr(self.faces, "order", None), PeopleByImages)
+
+    @property
+    def is_distill_ds(self):
+        """Whether the data bring a teacher's embeddings."""
+        return bool(self.faces and self.faces.has_teacher)
+
+
+def _refuse(arguments):
+    """Arguments of the seed that never worked well, and what to use now."""
+    instead = {
+        "samples_per_mining": (0, "offline mining is gone: use losses.BatchHardTripletLoss, which mines in the batch"),
+        "partial_fc_split": (0, "splitting classes in rounds is gone: use partial_fc_sample_rate=0.1"),
+    }
+    for name, (off, text) in instead.items():
+        if arguments[name] not in (off, None):
+            raise ValueError(f"Train: {name}={arguments[name]}: {text}. Leave it at {off}.")
+    if not 0 < arguments["partial_fc_sample_rate"] <= 1:
+        raise ValueError(
+            "Train: partial_fc_sample_rate must be above 0 and at most 1 (all classes). Received: "
+            f"{arguments['partial_fc_sample_rate']!r}"
+        )

@@ -1,0 +1,161 @@
+"""What a run is at a moment: everything that survives a kill, each thing with the same two methods."""
+
+import dataclasses
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from facetrainer.heads import NormDense
+from facetrainer.utils.finite import NotFiniteError, first_not_finite
+
+
+class Stateful(Protocol):
+    """Something whose state is written with the run's and put back from it."""
+
+    def state_dict(self) -> dict:
+        """Nested dicts and lists of numbers, texts and arrays."""
+
+    def load_state_dict(self, state: dict) -> None:
+        """The way back."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """The one clock of a run, read by every callback: `step` batches of `epoch` of `stage` are done."""
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0
+
+    def state_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+    def load_state_dict(self, state: dict) -> None:
+        self.stage, self.epoch, self.step = (int(state[name]) for name in ("stage", "epoch", "step"))
+
+
+def variables(model: keras.Model) -> dict[str, list]:
+    """Everything that a training step changes, by kind, in an order that the same construction repeats.
+
+    Args:
+        model: Compiled `FaceModel`.
+    """
+    metrics = [v for metric in model.metrics for v in metric.variables]
+    return {
+        "weights": [v for v in model.variables if all(v is not m for m in metrics)],
+        "optimizer": list(model.optimizer.variables),
+        "averages": model.averages.means if model.averages else [],
+        "metrics": metrics,
+    }
+
+
+class ModelState:
+    """Weights, optimizer, running means and metrics of the model of a stage.
+
+    Args:
+        model: Compiled `FaceModel`.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+
+    def state_dict(self) -> dict:
+        """Arrays by kind.
+
+        Raises:
+            NotFiniteError: A weight, a running mean or an optimizer's memory holds NaN or infinity: such a state is not written.
+        """
+        kinds = variables(self.model)
+        found = {kind: [keras.ops.convert_to_numpy(v) for v in kinds[kind]] for kind in kinds}
+        named = (
+            (v.path, a) for kind in kinds if kind != "metrics" for v, a in zip(kinds[kind], found[kind], strict=True)
+        )
+        if bad := first_not_finite(named):
+            raise NotFiniteError(f"{bad} is not finite")
+        return found
+
+    def load_state_dict(self, state: dict) -> None:
+        """Puts the arrays back.
+
+        Raises:
+            ValueError: An array has another shape than its variable.
+        """
+        for kind, found in variables(self.model).items():
+            if len(found) != len(state[kind]):
+                raise ValueError(f"{kind} of the run: expected {len(found)} arrays. Received: {len(state[kind])}")
+            for v, value in zip(found, state[kind], strict=True):
+                if tuple(v.shape) != np.shape(value):
+                    raise ValueError(f"expected {v.path} {tuple(v.shape)}. Received: {np.shape(value)}")
+                v.assign(value)
+
+
+class Carried:
+    """Weights of heads and losses, by slot, from the last stage that had them; the next stage with the slot takes over what fits.
+
+    Every stage is built from this and never from the layers of the stage before, so that a resumed run and one that was never
+    stopped do the same. The optimizer in use is handed on beside.
+    """
+
+    def __init__(self):
+        self.kept, self.optimizer = {}, None
+
+    def remember(self, slot: str, layer: keras.layers.Layer) -> None:
+        """Keeps the weights of a head (slot "head") or loss."""
+        rows = {"rows": layer.rows, "sub_centers": layer.loss_top_k} if isinstance(layer, NormDense) else {}
+        weights = [[w.name, keras.ops.convert_to_numpy(w)] for w in layer.weights]
+        self.kept[slot] = {"kind": type(layer).__name__, **rows, "weights": weights}
+
+    def give(self, slot: str, layer: keras.layers.Layer) -> int:
+        """Copies what fits into a new layer.
+
+        Within a kind weights of one name and shape fit; a head also takes those of a head of another kind with the same shapes in
+        order (softmax → cosine), and a table of centers the transposed one.
+
+        Returns:
+            How many weights were copied.
+        """
+        kept = self.kept.get(slot)
+        if kept is None or (slot != "head" and kept["kind"] != type(layer).__name__):
+            return 0
+        pairs = [(old, new) for old, new in _pairs(kept, layer) if np.shape(old) == tuple(new.shape)]
+        for old, new in pairs:
+            new.assign(old)
+        return len(pairs)
+
+    def state_dict(self) -> dict:
+        return self.kept
+
+    def load_state_dict(self, state: dict) -> None:
+        self.kept = dict(state)
+
+
+def _pairs(kept, layer):
+    weights = dict(kept["weights"])
+    if "rows" in kept and isinstance(layer, NormDense) and kept["rows"] != layer.rows:
+        table = kept["weights"][0][1]
+        return [(table.T, layer.kernel)] if kept["sub_centers"] == layer.loss_top_k else []
+    if kept["kind"] == type(layer).__name__:
+        return [(weights[w.name], w) for w in layer.weights if w.name in weights]
+    return list(zip(weights.values(), layer.weights, strict=False))
+
+
+class Named:
+    """Several stateful things as one, by name; a name that the state lacks begins anew.
+
+    Args:
+        things: `{name: thing}`.
+    """
+
+    def __init__(self, things: dict[str, Stateful]):
+        self.things = things
+
+    def state_dict(self) -> dict:
+        return {name: thing.state_dict() for name, thing in self.things.items()}
+
+    def load_state_dict(self, state: dict | list) -> None:
+        """A list is by position, as version 0.5 wrote it."""
+        state = dict(zip(self.things, state, strict=False)) if isinstance(state, list) else state
+        for name, thing in self.things.items():
+            if name in state:
+                thing.load_state_dict(state[name])

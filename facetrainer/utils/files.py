@@ -1,0 +1,41 @@
+"""Files that are whole or not there."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """Yields a name beside `path` to write to; it takes the place of `path` once the block ends without an exception.
+
+    Args:
+        path: File to write; its folder is made where it is missing. The name keeps the suffix.
+
+    Yields:
+        Path of the file to write, `stem.part.suffix`.
+    """
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    stem, suffix = os.path.splitext(path)
+    part = f"{stem}.part{suffix}"
+    yield part
+    os.replace(part, path)
+
+
+def write_json(path: str, value: object, indent: int | None = None) -> None:
+    """Writes `value` as JSON; a crash leaves the old file whole."""
+    with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=indent)
+
+
+def read_bytes(path: str) -> bytes:
+    """Content of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def sha256_of(path: str) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    return hashlib.sha256(read_bytes(path)).hexdigest()

@@ -1,0 +1,42 @@
+"""Texts for people: near names, and characters that any console can show."""
+
+import codecs
+import difflib
+import sys
+from collections.abc import Iterable
+
+PLAIN = {
+    "→": "->", "↔": "<->", "×": "x", "·": "*", "–": "-", "−": "-", "…": "...", "±": "+-", "≤": "<=", "≥": ">=", "‖": "|",
+    "α": "alpha", "λ": "lambda", "θ": "theta", "√": "sqrt", "½": "1/2", "é": "e", "“": '"', "”": '"', "’": "'",
+}  # fmt: skip
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """Text of the error about a name that is not known, with the nearest known one or all of them.
+
+    Args:
+        kind: What the name should have been, "loss".
+        name: What came.
+        known: The names that there are.
+
+    Returns:
+        A sentence or two: "unknown loss 'arcfase'. Did you mean 'arcface'?"
+    """
+    known = [str(one) for one in known]
+    near = difflib.get_close_matches(str(name), known, 1, 0.5)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}."
+    return f"unknown {kind} {name!r}. {hint}"
+
+
+def _plainer(error):
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAIN.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+
+def make_console_safe() -> None:
+    """Let standard output and error replace what their encoding lacks, so that no line can crash a command."""
+    codecs.register_error("facetrainer", _plainer)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="facetrainer")

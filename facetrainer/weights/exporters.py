@@ -1,0 +1,154 @@
+"""Basic model → file of LiteRT, ONNX, SavedModel or Keras."""
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+
+import keras
+import numpy as np
+from keras import layers
+
+from facetrainer.data.images import grey, normalised
+from facetrainer.models import saving
+from facetrainer.utils.optional import need
+from facetrainer.weights.fold import fold_batch_norm
+
+SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "savedmodel": "", "keras": ".keras"}
+QUANTIZE = ("fp16", "int8", "dynamic")
+
+
+def inference_model(
+    model: keras.Model, raw: bool = True, unit_length: bool = False, batch: int | None = None
+) -> keras.Model:
+    """Basic model → the same for use alone: batch norms folded, last layer "embedding".
+
+    `raw`: images come as uint8 (B, H, W, C) and are normalised inside, (x − 127.5) / 128; otherwise normalised, float32.
+    `unit_length`: embeddings are divided by their length.
+    """
+    inputs = layers.Input(model.input_shape[1:], batch, "uint8" if raw else "float32", name="image")
+    x = layers.Rescaling(1 / 128, -127.5 / 128, name="normalise")(inputs) if raw else inputs
+    x = fold_batch_norm(model)(x)
+    x = layers.UnitNormalization(name="unit_length")(x) if unit_length else x
+    return keras.Model(inputs, layers.Activation("linear", dtype="float32", name="embedding")(x), name=model.name)
+
+
+def write(
+    model: keras.Model, path: str, to: str, quantize: str | None = None, images: np.ndarray | None = None, raw: bool = True,
+    unit_length: bool = False, batch: int | None = None,
+) -> None:  # fmt: skip
+    """Basic model → file (a folder for "savedmodel").  `images`: uint8 (n, H, W, C), what "int8" is calibrated on.
+
+    LiteRT files take one image at a time unless `batch` says otherwise. ValueError where `quantize` is not to be had.
+    """
+    if quantize == "int8" and images is None:
+        raise ValueError("int8 needs images to be calibrated on, a hundred or more as in training: give --data.")
+    if quantize and to not in ("litert", "onnx"):
+        raise ValueError(f"quantize: {quantize!r} is for litert and onnx. Received: {to!r}")
+    if model.inputs[0].dtype == "uint8":
+        raise ValueError(f"{model.name} takes uint8 and is for use already: give the model that it was made of.")
+    if images is not None and model.input_shape[-1] == 1 < images.shape[-1]:
+        images = grey(images)
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    options = {"raw": raw, "unit_length": unit_length, "batch": batch}
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(path))) as home:
+        part = os.path.join(home, f"part{SUFFIXES[to]}")
+        with _quiet():
+            WRITERS[to](model, part, quantize, images, options)
+        _make_room(path)
+        os.replace(part, path)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """The converters tell every step of theirs; what goes wrong they raise."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _make_room(path):
+    """A SavedModel folder goes, as a file would; no other folder does."""
+    if os.path.exists(os.path.join(path, "saved_model.pb")):
+        shutil.rmtree(path)
+    elif os.path.isdir(path):
+        raise ValueError(f"{path} is a folder that holds no SavedModel: give another name.")
+
+
+def _litert(model, path, quantize, images, options):
+    raw, batch = options["raw"], options["batch"] or 1
+    whole = inference_model(model, **{**options, "batch": batch})
+    whole = _float_input(whole) if quantize == "int8" and raw else whole
+    whole.export(path, format="litert", verbose=False, **_converter(quantize, images, raw, batch))
+
+
+def _converter(quantize, images, raw, batch):
+    """What TensorFlow's converter is to do."""
+    from tensorflow import float16, float32, lite, uint8
+
+    target, options = {"supported_ops": [lite.OpsSet.TFLITE_BUILTINS]}, {}
+    if quantize:
+        options["optimizations"] = [lite.Optimize.DEFAULT]
+    if quantize == "fp16":
+        target["supported_types"] = [float16]
+    if quantize == "int8":
+        seen = images.astype(np.float32) if raw else normalised(images)
+        options["representative_dataset"] = lambda: ([np.repeat(image[None], batch, axis=0)] for image in seen)
+        options["inference_input_type"] = uint8 if raw else float32
+    return {"target_spec": target, **options}
+
+
+def _float_input(model):
+    """Of raw values: the converter makes it uint8 itself, and quantises from there."""
+    inputs = layers.Input(batch_shape=model.input.shape, dtype="float32", name="image")
+    x = inputs
+    for layer in model.layers[1:]:
+        x = layer(x)
+    return keras.Model(inputs, x, name=model.name)
+
+
+def _onnx(model, path, quantize, images, options):
+    for module in ("onnx", "tf2onnx", "onnxruntime"):
+        need(module, "onnx tf2onnx onnxruntime", "an ONNX export")
+    plain = path if not quantize else f"{path}.plain.onnx"
+    whole = inference_model(model, **options)
+    image = keras.InputSpec(whole.input.dtype, whole.input.shape, name="image")
+    whole.export(plain, format="onnx", verbose=False, input_signature=[image])
+    if quantize:
+        ONNX_QUANTIZE[quantize](plain, path, images, options["raw"])
+
+
+def _onnx_fp16(plain, path, images, raw):
+    onnx = need("onnx", "onnx", "an ONNX export")
+    float16 = need("onnxruntime.transformers.float16", "onnxruntime", "fp16 in ONNX")
+    onnx.save(float16.convert_float_to_float16(onnx.load(plain), keep_io_types=True), path)
+
+
+def _onnx_dynamic(plain, path, images, raw):
+    quantization = need("onnxruntime.quantization", "onnxruntime", "quantisation in ONNX")
+    quantization.quantize_dynamic(plain, path, weight_type=quantization.QuantType.QUInt8)
+
+
+def _onnx_int8(plain, path, images, raw):
+    quantization = need("onnxruntime.quantization", "onnxruntime", "quantisation in ONNX")
+    images = images if raw else normalised(images)
+    batches = iter([{"image": image[None]} for image in images])
+    reader = type("Reader", (quantization.CalibrationDataReader,), {"get_next": lambda self: next(batches, None)})()
+    quantization.quantize_static(plain, path, reader, per_channel=True)
+
+
+ONNX_QUANTIZE = {"fp16": _onnx_fp16, "dynamic": _onnx_dynamic, "int8": _onnx_int8}
+
+
+def _savedmodel(model, path, quantize, images, options):
+    inference_model(model, **options).export(path, format="tf_saved_model", verbose=False)
+
+
+def _keras(model, path, quantize, images, options):
+    saving.save(inference_model(model, **options), path)
+
+
+WRITERS = {"litert": _litert, "onnx": _onnx, "savedmodel": _savedmodel, "keras": _keras}

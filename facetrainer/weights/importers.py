@@ -1,0 +1,69 @@
+"""File of another program → basic model."""
+
+import os
+import re
+import tempfile
+
+import keras
+import numpy as np
+
+from facetrainer.backbones import resnet
+from facetrainer.io import mxnetfile, onnxfile, torchfile
+from facetrainer.models.builder import buildin_models
+from facetrainer.models.saving import load, split
+from facetrainer.weights import mxnet, onnx, saved_model, torch_state
+
+
+def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3)) -> keras.Model:
+    """File of another program → basic model of images (x − 127.5) / 128.
+
+    arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large, vit_*) and `.onnx` exports of its networks, MXNet's
+    `model-symbol.json` or `model-0000.params` (both in one folder), Keras_insightface's `.h5`, SavedModel folders of
+    Keras 2. None of torch, onnx and mxnet is needed.
+    ValueError says what is not known.
+    """
+    if path.endswith((".pt", ".pth")):
+        return _from_state(torchfile.read_state(path), input_shape, path)
+    if path.endswith((".json", ".params")):
+        symbol, params = _mxnet_pair(path)
+        return mxnet.build(symbol, mxnetfile.read_params(params), input_shape)
+    if path.endswith(".onnx"):
+        graph = onnxfile.read_graph(path)
+        if "pos_embed" in graph.weights:
+            return _from_state(torch_state.from_graph(graph.weights, graph.products()), input_shape, path)
+        model = onnx.build(graph, input_shape, path)
+        return model if onnx.takes_pixels(graph) else _scaled_stem(model)
+    if path.endswith((".h5", ".keras")):
+        return split(load(path, compile=False))[0]
+    if os.path.isdir(path):
+        with tempfile.TemporaryDirectory() as home:
+            saved_model.write_h5(path, os.path.join(home, "model.h5"))
+            return split(load(os.path.join(home, "model.h5"), compile=False))[0]
+    raise ValueError(f"{path}: expected .pt, .pth, .onnx, -symbol.json, .params, .h5, .keras or a SavedModel folder.")
+
+
+def _from_state(state, input_shape, path):
+    model = buildin_models(**torch_state.describe(state, resnet.DEPTHS, path), input_shape=input_shape)
+    for name, arrays in torch_state.weights(state, model).items():
+        model.get_layer(name).set_weights(arrays)
+    return _scaled_stem(model)
+
+
+def _scaled_stem(model):
+    """The first convolution takes (x − 127.5) / 128 instead of arcface_torch's (x − 127.5) / 127.5."""
+    stem = next(layer for layer in model.layers if layer.weights)
+    kernel, *rest = stem.get_weights()
+    stem.set_weights([kernel * np.float32(128 / 127.5), *rest])
+    return model
+
+
+def _mxnet_pair(path):
+    """`prefix-symbol.json` or `prefix-0000.params` → both."""
+    prefix = re.sub(r"-(symbol\.json|\d+\.params)$", "", path)
+    symbol, params = f"{prefix}-symbol.json", path if path.endswith(".params") else f"{prefix}-0000.params"
+    for one in (symbol, params):
+        if not os.path.exists(one):
+            raise FileNotFoundError(
+                f"{one} does not exist: an MXNet model is prefix-symbol.json and prefix-0000.params."
+            )
+    return symbol, params

@@ -1,0 +1,98 @@
+import keras
+import numpy as np
+import pytest
+import reference
+from helpers import small_model
+
+from facetrainer import evaluation as evals
+
+
+def random_scores(seed, pairs=60):
+    rng = np.random.default_rng(seed)
+    same = rng.permutation(np.arange(pairs) % 2 == 0)
+    return np.round(rng.normal(same * 1.0, 1.0), 2), same
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ten_fold_against_the_slow_one(seed):
+    scores, same = random_scores(seed)
+    np.testing.assert_array_equal(evals.fold_accuracies(scores, same), reference.ten_fold(scores, same))
+
+
+def test_hand_worked_case():
+    scores, same = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4]), np.array([True, True, False, True, False, False])
+    result = evals.verify(scores, same)
+    assert result.max_accuracy == pytest.approx(5 / 6)
+    assert result.auc == pytest.approx(8 / 9)
+    assert evals.Roc(scores, same).tar(0.0) == pytest.approx(2 / 3)
+    assert evals.Roc(scores, same).tar(1 / 3) == 1.0
+
+
+def test_rates_that_the_pairs_cannot_resolve_are_left_out():
+    scores, same = random_scores(0, 60)
+    assert list(evals.verify(scores, same).tar) == [1e-1]
+
+
+def test_scores_that_are_not_finite_give_nan_and_end_no_run(caplog):
+    result = evals.verify(np.array([0.1, np.nan, 0.3]), np.array([True, False, True]), "lfw")
+    assert np.isnan(result.max_accuracy) and np.isnan(result.auc) and "lfw: 1 of 3 scores are not finite" in caplog.text
+
+
+def test_one_kind_of_pairs_only():
+    result = evals.verify(np.array([0.1, 0.9]), np.array([True, True]))
+    assert result.max_accuracy == 1.0 and np.isnan(result.auc) and result.tar == {}
+
+
+def test_embedding_of_a_part_batch_and_flip():
+    model = small_model()
+    images = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3)).astype(np.uint8)
+    found = evals.Embedder(model, 4)(images, flip=True)
+    normal = [(x.astype(np.float32) - 127.5) / 128 for x in (images, images[:, :, ::-1])]
+    np.testing.assert_allclose(found, model(normal[0]).numpy() + model(normal[1]).numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_callback_logs_and_keeps_the_best(bin_file, workdir):
+    model = small_model()
+    callback = evals.eval_callback(model, bin_file, save_model="checkpoints/run.keras")
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    assert {"drawn", "drawn_thresh", "drawn_10fold", "drawn_auc", "drawn_tar@0.1"} <= set(logs)
+    assert logs["drawn"] == callback.max_accuracy == callback.cur_acc
+    first = callback.saved
+    assert f"run_basic_drawn_epoch_1_{callback.max_accuracy:.6f}.keras" in first
+    callback.max_accuracy = 0.0
+    callback.on_epoch_end(1, {})
+    assert [p.name for p in (workdir / "checkpoints").iterdir()] == [callback.saved.split("/")[1]] != [first]
+    np.testing.assert_array_equal(keras.models.load_model(callback.saved).get_weights()[0], model.get_weights()[0])
+
+
+def test_folder_with_pairs_file(tmp_path, people):
+    for person in ("ann", "bob"):
+        (tmp_path / person).mkdir()
+        for i in (1, 2):
+            (tmp_path / person / f"{person}_{i:04d}.jpg").write_bytes(people[0][i])
+    (tmp_path / "pairs.txt").write_text("1 2\nann 1 2\nann 1 bob 2\nann/ann_0001.jpg bob/bob_0001.jpg 0\n")
+    pairs = evals.read_pairs(str(tmp_path))
+    assert pairs.same.tolist() == [True, False, False] and len(pairs.images) == 6
+    assert evals.read_pairs(str(tmp_path / "pairs.txt")).same.tolist() == [True, False, False]
+    (tmp_path / "pairs.txt").write_text("ann bob\nann bob x\n")
+    with pytest.raises(ValueError, match=r"pair 1: expected 'first second 0\|1'.*Received: ann bob x"):
+        evals.read_pairs(str(tmp_path))
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        evals.read_pairs(str(tmp_path / "lfw.bin"))
+    with pytest.raises(FileNotFoundError, match="pairs.txt"):
+        evals.read_pairs(str(tmp_path))
+
+
+def test_numbers_of_the_losses_stay_out_of_the_accuracy_panel(tmp_path):
+    from facetrainer.reporting import plots as plot
+
+    values = {"loss": [3.0, 2.0], "regular_loss": [0.1, 0.1], "accuracy": [0.1, 0.4], "feature_norm": [22.0, 30.0], "lr": [0.1, 0.05],
+              "lfw": [0.6, 0.7], "lfw_thresh": [0.3, 0.3], "lfw_10fold": [0.6, 0.69], "lfw_tar@0.01": [0.1, 0.2]}  # fmt: skip
+    figure = plot.history(values, str(tmp_path / "h.png"))
+    shown = {axes.get_title(): [line.get_label() for line in axes.lines] for axes in figure.axes}
+    assert shown == {"loss": ["loss", "regular_loss"], "accuracy": ["accuracy", "lfw", "lfw_10fold"], "learning rate": ["lr"],
+                     "besides": ["feature_norm"]}  # fmt: skip

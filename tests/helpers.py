@@ -1,0 +1,67 @@
+"""What several tests use: a small model, a trainer on drawn people, a process that dies."""
+
+import os
+
+import keras
+import numpy as np
+
+from facetrainer import Train, models
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def small_model(emb_shape=16, **kwargs):
+    """A basic model that trains in a second."""
+    options = {"input_shape": (32, 32, 3), "widths": (8, 16), "output_layer": "E", "bn_momentum": 0.9, **kwargs}
+    return models.buildin_models("r_tiny", emb_shape=emb_shape, **options)
+
+
+def make(data_path, save_path="run.keras", seed=0, **kwargs):
+    """A `Train` in the working folder."""
+    keras.utils.set_random_seed(seed)
+    model = {} if "model" in kwargs or "basic_model" in kwargs else {"basic_model": small_model()}
+    options = {"batch_size": 16, "lr_base": 0.05, "random_status": 0, "verbose": 0}
+    return Train(data_path, save_path, **{**options, **model, **kwargs})
+
+
+def sgd():
+    return keras.optimizers.SGD(0.05, momentum=0.9)
+
+
+def weights_of(trainer):
+    return [w.numpy() for w in [*trainer.model.weights, *trainer.model.optimizer.variables]]
+
+
+def assert_equal_runs(first, second):
+    """Weights, optimizer and history to the last bit."""
+    for a, b in zip(weights_of(first), weights_of(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert first.my_history.history == second.my_history.history
+
+
+class Kill(keras.callbacks.Callback):
+    """Dies like a process, at batch `after` of the run."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.after -= 1
+        if self.after < 0:
+            raise KeyboardInterrupt
+
+
+class Watch(keras.callbacks.Callback):
+    """Copies of something after each batch."""
+
+    def __init__(self, look):
+        super().__init__()
+        self.look, self.seen = look, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(self.look(self.model))
+
+
+def arrays(weights):
+    return [keras.ops.convert_to_numpy(w).copy() for w in weights]

@@ -1,0 +1,57 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from facetrainer.reporting import plots as plot
+
+
+def history(epochs=5, best=3, name="lfw"):
+    """A run whose accuracy is best in epoch `best`."""
+    values = [0.9 - 0.01 * abs(epoch - best) for epoch in range(1, epochs + 1)]
+    found = {
+        "loss": np.linspace(9, 1, epochs).tolist(),
+        "accuracy": np.linspace(0, 0.5, epochs).tolist(),
+        "lr": [0.1] * epochs,
+    }
+    thresholds = {f"{one}_thresh": [0.3] * epochs for one in (name, "agedb_30")}
+    return {**found, name: values, "agedb_30": [v - 0.1 for v in values], **thresholds}
+
+
+def test_stages_join_on(tmp_path):
+    values = history(5)
+    axes, last = plot.hist_plot_split(values, [2, 2], names=["a", "b", "rest"], save=str(tmp_path / "h.png"))
+    assert [panel.get_title() for panel in axes] == ["loss", "accuracy", "lfw", "agedb_30", "lr"]
+    np.testing.assert_allclose(axes[0].lines[0].get_ydata(), values["loss"])
+    assert last["loss"] == (5, 1.0) and [text.get_text() for text in axes[0].texts] == [" a", " b", " rest"]
+    again, last = plot.hist_plot_split(history(3), [3], axes=axes, init_epoch=5, pre_item=last, fig_label="next")
+    assert again[0].lines[-1].get_xdata().tolist() == [5, 6, 7, 8] and last["loss"][0] == 8
+    assert os.path.getsize(tmp_path / "h.png") > 10_000
+    together, _ = plot.hist_plot_split(values, eval_split=False)
+    assert together[2].get_title() == "lfw, agedb_30"
+    skipped, _ = plot.hist_plot_split(values, [2, 3], skip_epochs=2)
+    assert skipped[0].lines[0].get_xdata().tolist() == [3, 4, 5]
+    with pytest.raises(ValueError, match="the history has no 'cfp_fp'"):
+        plot.hist_plot_split(values, customs=["cfp_fp"])
+
+
+def test_losses_beyond_a_limit_are_left_out():
+    axes, _ = plot.hist_plot([[1e12, 2.0]], [[0.1, 0.2]], {"lr": [0.1, 0.1]}, limit_loss_max=100)
+    assert np.isnan(axes[0].lines[0].get_ydata()[0]) and axes[0].lines[0].get_ydata()[1] == 2.0
+
+
+def test_histories_from_files_and_choose_accuracy(tmp_path, capsys):
+    paths = []
+    for best in (2, 4):
+        paths.append(str(tmp_path / f"run_{best}_hist.json"))
+        json.dump(history(5, best), open(paths[-1], "w"))
+    axes, last = plot.hist_plot_split(paths, [5, 5])
+    assert len(axes[0].lines[0].get_ydata()) == 10
+    by_metric, each, by_sum = plot.choose_accuracy(paths, skip_name_len=4)
+    assert by_metric["2_hist"]["epoch"] == by_sum["2_hist"]["epoch"] == 2 and by_metric["4_hist"]["lfw"] == 0.9
+    assert each["4_hist"] == {"lfw": 0.9, "agedb_30": 0.8}
+    printed = capsys.readouterr().out
+    assert all(title in printed for title in ("best agedb_30", "best of each", "best sum", "last epoch"))
+    with pytest.raises(ValueError, match="no set 'IJBC' in its history"):
+        plot.choose_accuracy(paths, metric_key="IJBC")

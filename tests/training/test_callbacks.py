@@ -1,0 +1,80 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from facetrainer.training import callbacks as cb
+from facetrainer.training.state import Progress
+
+
+def test_exponential_and_steps():
+    assert cb.exp_scheduler(10, 0.1, 0.05) == pytest.approx(0.1 * math.exp(-0.5))
+    assert cb.exp_scheduler(500, 0.1, 0.05, lr_min=1e-3) == 1e-3
+    rates = [cb.constant_scheduler(e, 0.1, [3, 5]) for e in (0, 2, 3, 4, 5, 9)]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_cosine_without_restart_although_the_product_is_not_equal_to_the_last_bit():
+    schedule = cb.read_schedule(0.001, 1e-4, 24, 1e-7)
+    assert 0.001 * 1e-4 != 1e-7
+    assert schedule(0) == pytest.approx(0.001) and schedule(12) == pytest.approx(0.5 * (0.001 + 1e-7))
+    assert {schedule(e) for e in (24, 25, 30, 500)} == {1e-7}
+
+
+def test_cosine_restarts_with_cooldown_and_goes_on_for_ever():
+    schedule = cb.read_schedule(0.001, 0.5, 24, 1e-7)
+    assert schedule(24.5) == 1e-7
+    assert schedule(25) == pytest.approx(0.0005)
+    assert schedule(25 + 48 + 1) == pytest.approx(0.00025)
+    starts = [25, 74, 171, 364, 749, 1518]
+    assert [schedule(s) / 0.001 for s in starts] == pytest.approx([0.5**k for k in range(1, 7)])
+
+
+def test_lengths_in_batches_and_warmup():
+    by_batch = cb.read_schedule(0.1, 0.5, 1000, 1e-5, 200, steps_per_epoch=100)
+    assert by_batch == cb.Cosine(0.1, 10, 0.5, 1e-5, 2)
+    assert by_batch(1) == pytest.approx((0.1 + 1e-5) / 2) and by_batch(2) == pytest.approx(0.1)
+    assert cb.read_schedule(0.1, 0.1, [2, 4], 0, 1)(0.5) == pytest.approx(0.05)
+
+
+def test_rate_follows_the_epoch_when_steps_change():
+    """Half an epoch is half an epoch, with 4 steps or with 8."""
+
+    class Optimizer:
+        learning_rate = 0.0
+
+    class Model:
+        optimizer = Optimizer()
+
+    for steps in (4, 8):
+        callback = cb.LearningRate(cb.Cosine(0.1, 2), steps)
+        callback.set_model(Model())
+        callback.on_epoch_begin(1)
+        callback.on_train_batch_begin(steps // 2)
+        assert Model.optimizer.learning_rate == pytest.approx(cb.Cosine(0.1, 2)(1.5))
+
+
+def test_history_pads_and_truncates(tmp_path):
+    path = str(tmp_path / "h.json")
+    history = cb.My_history(path)
+    history.on_epoch_end(0, {"loss": 3.0, "regular_loss": 1.0})
+    history.on_epoch_end(1, {"loss": 2.0, "triplet_loss": 0.5})
+    assert json.load(open(path)) == {"loss": [2.0, 2.0], "regular_loss": [1.0], "triplet_loss": [None, 0.5]}
+    assert cb.My_history(path).history == {}
+    assert cb.My_history(path, initial_epoch=1).history["loss"] == [2.0]
+
+
+def test_checkpoints_in_time_never_stand_behind_the_last_batch():
+    """Killed between the last batch and the end of the epoch, a run must find a batch to go on with."""
+    done = []
+    progress = Progress(0, 4, 0)
+    clock, callback = cb.Clock(progress, 6), cb.Every(lambda: done.append(progress.step), progress, 6, batches=3)
+    clock.on_epoch_begin(4)
+    for batch in range(6):
+        callback.on_train_batch_begin(batch)
+        clock.on_train_batch_end(batch)
+        callback.on_train_batch_end(batch)
+    assert done == [3]
+    callback.on_epoch_end(4)
+    assert done == [3, 6]
