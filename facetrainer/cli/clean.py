@@ -13,16 +13,21 @@ from facetrainer.utils.lazy import later
 cleaning = later("facetrainer.preparing.clean")
 
 
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    main = run.describe("clean", __doc__)
+    main.add_argument("-M", "--model_file", required=True, help="full model, trained with lossTopK > 1")
+    main.add_argument("-D", "--data_path", required=True, help="the data it was trained on")
+    main.add_argument("-d", "--dest_file", help="npz to write; default: name of the data + _topk_75.npz")
+    main.add_argument("-t", "--deg_thresh", type=float, default=75, help="largest angle to the main sub-center")
+    main.add_argument("-L", "--limit", type=int, default=0, help="first so many people only")
+    return main
+
+
 def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
-    parser = run.describe("clean", __doc__)
-    parser.add_argument("-M", "--model_file", required=True, help="full model, trained with lossTopK > 1")
-    parser.add_argument("-D", "--data_path", required=True, help="the data it was trained on")
-    parser.add_argument("-d", "--dest_file", help="npz to write; default: name of the data + _topk_75.npz")
-    parser.add_argument("-t", "--deg_thresh", type=float, default=75, help="largest angle to the main sub-center")
-    parser.add_argument("-L", "--limit", type=int, default=0, help="first so many people only")
     return run.call(
-        parser,
+        parser(),
         lambda a: print(cleaning.data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit)),
         argv,
     )

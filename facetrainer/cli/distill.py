@@ -12,17 +12,22 @@ from facetrainer.utils.lazy import later
 distilling = later("facetrainer.preparing.distill")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Does what the arguments say; exit codes of `run.call`."""
-    parser = run.describe("distill", __doc__)
-    parser.add_argument("-D", "--data_path", required=True, help="folder, InsightFace directory, .rec or .npz")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    main = run.describe("distill", __doc__)
+    main.add_argument("-D", "--data_path", required=True, help="folder, InsightFace directory, .rec or .npz")
+    main.add_argument(
         "-M", "--model_file", help=".keras, .h5, .onnx, torch-jit .pt or .pth, .tflite, SavedModel folder"
     )
-    parser.add_argument("-d", "--dest_file", help="default: name of the data + _distill.tfrecord")
-    parser.add_argument("-b", "--batch_size", type=int, default=256)
-    parser.add_argument("-L", "--limit", type=int, default=-1, help="first so many images only")
-    parser.add_argument("--use_fp16", action="store_true", help="embeddings as float16")
-    parser.add_argument("--save_npz", action="store_true", help="npz with the images' names, no TFRecord")
-    parser.add_argument("-R", "--recover", action="store_true", help="go on with a run that was broken off")
-    return run.call(parser, lambda a: print(distilling.Data_distiller(**vars(a))), argv)
+    main.add_argument("-d", "--dest_file", help="default: name of the data + _distill.tfrecord")
+    main.add_argument("-b", "--batch_size", type=int, default=256)
+    main.add_argument("-L", "--limit", type=int, default=-1, help="first so many images only")
+    main.add_argument("--use_fp16", action="store_true", help="embeddings as float16")
+    main.add_argument("--save_npz", action="store_true", help="npz with the images' names, no TFRecord")
+    main.add_argument("-R", "--recover", action="store_true", help="go on with a run that was broken off")
+    return main
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Does what the arguments say; exit codes of `run.call`."""
+    return run.call(parser(), lambda a: print(distilling.Data_distiller(**vars(a))), argv)

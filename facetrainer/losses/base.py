@@ -55,6 +55,10 @@ class FaceLoss(keras.layers.Layer):
     def get_config(self):
         return {name: getattr(self, name) for name in self.config}
 
+    def describe(self) -> str:
+        """The loss with its arguments, as one would write it."""
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.config)})"
+
     def build_from_config(self, config):
         """Memory depends on sizes, not on input shapes: `attach` makes it."""
         if config:
@@ -110,6 +114,25 @@ class FaceLoss(keras.layers.Layer):
     def expected(self, classes: int, emb_shape: int) -> float | None:
         """Value of an untrained model, where a formula tells it."""
         return None
+
+
+def over_replicas(*values):
+    """Tensors of the batch on every replica together, so that each replica moves its memory by the whole batch.
+
+    Args:
+        *values: Tensors whose first axis is the batch.
+
+    Returns:
+        A tuple of them; on one device as they are.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return values
+    import tensorflow as tf
+
+    replicas = tf.distribute.get_replica_context()
+    if replicas is None or replicas.num_replicas_in_sync == 1:
+        return values
+    return tuple(replicas.all_gather(value, axis=0) for value in values)
 
 
 def sparse(labels):

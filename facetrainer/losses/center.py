@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from facetrainer.losses.base import FaceLoss, register, sparse
+from facetrainer.losses.base import FaceLoss, over_replicas, register, sparse
 
 
 @register
@@ -50,15 +50,17 @@ class CenterLoss(FaceLoss):
         labels = sparse(labels)
         centers = ops.take(self.centers, labels, axis=0)
         if training:
-            self._move(labels, centers, ops.stop_gradient(embedding - centers))
+            self._move(*over_replicas(labels, ops.stop_gradient(embedding)))
         return self.distance(embedding, centers)
 
     def distance(self, embedding, centers):
         """(B, D), (B, D) → (B,)"""
         return 0.5 * ops.sum(ops.square(embedding - centers), axis=-1)
 
-    def _move(self, labels, centers, away):
+    def _move(self, labels, embedding):
         """Samples of one class all write the same row, so that the order of writing does not matter."""
+        centers = ops.take(self.centers, labels, axis=0)
+        away = embedding - centers
         same = ops.cast(labels[:, None] == labels[None], "float32")
         step = self.alpha * ops.matmul(same, away) / (1.0 + ops.sum(same, axis=1, keepdims=True))
         self.centers.assign(ops.scatter_update(self.centers, labels[:, None], centers + step))

@@ -60,7 +60,7 @@ class MarginLoss(FaceLoss):
 
     def untrained_scale(self, classes: int) -> float:
         """The scale that training begins with."""
-        return float(self.now("scale"))
+        return float(ops.convert_to_numpy(self.now("scale")))
 
     def expected(self, classes, emb_shape):
         """At random weights the target's cosine is 0, and the others are those of random directions."""

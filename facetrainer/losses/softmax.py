@@ -86,6 +86,9 @@ class KerasLoss(FaceLoss):
     def fresh(self):
         return type(self)(self.loss, self.over)
 
+    def describe(self):
+        return f"KerasLoss({getattr(self.loss, '__name__', type(self.loss).__name__)}, over={self.over!r})"
+
     def call(self, labels, scores, training=False):
         call = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
         one_hot = ops.one_hot(sparse(labels), scores.shape[-1])

@@ -36,31 +36,50 @@ def _of(path, doc):
 class Train:
     """Walks a schedule over data: builds each stage's head and losses, fits, evaluates, saves, and resumes.
 
-    data_path: folder of people, InsightFace directory or `.rec`, `.npz` list, or a batched `tf.data.Dataset`.
-    save_path: `x.keras` or `x.h5`, written to `checkpoints/x.…` after every epoch; beside it the best basic model of the
-        last evaluation set, the latest basic model, the history and the run's state. Running the same script again
-        continues from the state; `resume=False` starts anew.
-    eval_paths: `.bin` files or folders with pairs.txt.
-    basic_model, model: (model, None) from scratch; (file, None) from a basic model; (None or layer index, file or model) a full
-        model with its head; (None, None) `checkpoints/{save_path}`.
-    compile, custom_objects: for loading a file. pretrained: weights file, loaded once the head is built.
-    output_weight_decay: L2 on the head: 0 none, below 1 itself (halved), from 1 on times the L2 found in the basic model.
-    batch_size: for each replica of the strategy in whose scope this is made.
-    lr_base, lr_decay, lr_decay_steps, lr_min, lr_warmup_steps: see `myCallbacks.read_schedule`. eval_freq: above 1, evaluation
-        every so many batches as well.
-    random_status, random_cutout_mask_area: see `augment.from_status`; `augmentations`, a list of `(image, rng) → image`, takes
-        their place.
-    image_per_class: P×K batches in every stage; stages with a triplet loss use 4 where it is 0.
-    teacher_model_interf: what gives the embeddings to `distill`: a model, a model file, or a callable, see `faces.interface`.
-    partial_fc_sample_rate: part of the classes that a step trains on, see `models.PartialNormDense`; 1 all.
-    vpl_start_iters, vpl_allowed_delta: see `models.NormDenseVPL`; −1 off. mixup_alpha, sam_rho: defaults of the stage keys
-        `mixup` (in stages of softmax and margin losses alone) and `sam_rho`.
-    checkpoint_freq: state written every so many batches, besides each epoch. seed: of the order of samples,
-        augmentation and heads. tensorboard: directory for its logs. steps_per_execution, verbose: as in Keras.
-    samples_per_mining, partial_fc_split: refused, with what to use instead.
+    Args:
+        data_path: Folder of people, InsightFace directory or `.rec`, `.npz` list, or a batched `tf.data.Dataset`.
+        save_path: `x.keras` or `x.h5`, written to `checkpoints/x.*` after every epoch; beside it the best basic model of the last
+            evaluation set, the latest basic model, the history and the run's state.
+        eval_paths: `.bin` files or folders with pairs.txt. Defaults to none.
+        basic_model: A model or file to begin with; or the index of the embedding's layer in `model`.
+        model: A full model with its head, or its file. Without `basic_model` and `model`, `checkpoints/{save_path}`.
+        compile: Load the optimizer of `model` too. Defaults to `True`.
+        output_weight_decay: L2 on the head: 0 none, below 1 itself (halved), from 1 on times the L2 found in the basic model.
+            Defaults to `1`.
+        custom_objects: For loading a file.
+        pretrained: Weights file, loaded once the head is built.
+        batch_size: For each replica of the strategy in whose scope this is made. Defaults to `128`.
+        lr_base: First learning rate. Defaults to `0.001`.
+        lr_decay: See `callbacks.read_schedule`. Defaults to `0.05`.
+        lr_decay_steps: See `callbacks.read_schedule`. Defaults to `0`.
+        lr_min: Lowest rate, and where a warmup begins. Defaults to `1e-6`.
+        lr_warmup_steps: Length of the warmup, in the unit of `lr_decay_steps`. Defaults to `0`.
+        eval_freq: Above 1, evaluation every so many batches as well. Defaults to `1`.
+        random_status: Augmentation by number, see `augment.from_status`. Defaults to `0`, mirroring.
+        random_cutout_mask_area: Part of the face that a mask covers. Defaults to `0`.
+        image_per_class: Images of an identity in a batch, in every stage; stages with a pair loss use 4 where it is 0.
+        samples_per_mining: Refused; pair losses mine in the batch.
+        mixup_alpha: Default of the stage key `mixup`, in stages of softmax and margin losses alone.
+        partial_fc_split: Refused; use `partial_fc_sample_rate`.
+        teacher_model_interf: What gives the embeddings to `distill`: a model, a model file, or a callable.
+        sam_rho: Default of the stage key `sam_rho`.
+        vpl_start_iters: First step at which remembered embeddings are mixed into the centers; -1 never. Defaults to `-1`.
+        vpl_allowed_delta: Steps that an embedding is remembered. Defaults to `200`.
+        steps_per_execution: As in Keras. An epoch keeps its number of steps. Defaults to `1`.
+        augmentations: List of `(image, rng) -> image`, in the place of `random_status`.
+        seed: Of the order of samples, augmentation, heads and losses. Defaults to `0`.
+        resume: Go on from the run's state. `False` starts anew, the state is kept as `.old`. Defaults to `True`.
+        checkpoint_freq: Write the state every so many batches, besides each epoch. Defaults to `0`.
+        tensorboard: Folder for its logs.
+        verbose: As in Keras.
+        partial_fc_sample_rate: Part of the classes that a step trains on, see `PartialNormDense`. Defaults to `1`, all.
 
-    A loss that stops being finite sends the run back to the last state, with half the learning rate; the second time it
-    raises `myCallbacks.NanError`.
+    A loss or weight that stops being finite sends the run back to the last state, with half the learning rate; the second time it
+    raises `NanError`, with the last state in place.
+
+    Raises:
+        ValueError: An argument is refused, or the run's state cannot be read.
+        FileNotFoundError: There is no model to begin with.
     """
 
     def __init__(

@@ -105,7 +105,7 @@ class StageSpec:
 
     def describe(self) -> str:
         """The losses in a line."""
-        return " + ".join(f"{type(s.loss).__name__}{s.loss.get_config()} * {s.weight:g}" for s in self.losses)
+        return " + ".join(f"{one.loss.describe()} * {one.weight:g}" for one in self.losses)
 
     def with_loss(self, loss: losses.FaceLoss, weight: float) -> "StageSpec":
         """The same stage with one more loss."""

@@ -16,6 +16,6 @@ def first_not_finite(named: Iterable[tuple[str, np.ndarray]]) -> str | None:
         named: Pairs of a name and an array.
     """
     for name, values in named:
-        if np.issubdtype(np.asarray(values).dtype, np.floating) and not np.isfinite(np.sum(values, dtype=np.float64)):
+        if np.issubdtype(np.asarray(values).dtype, np.floating) and not np.isfinite(values).all():
             return name
     return None

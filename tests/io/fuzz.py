@@ -1,6 +1,6 @@
 """Damaged inputs by the thousand: none may crash, hang, take memory for the asking, write outside its target or run code.
 
-    python tests/fuzz.py --count 20000
+    python tests/io/fuzz.py --count 20000
 
 An input is refused with ValueError, FileNotFoundError or OSError, or read as far as it goes; anything else is a crash, more than
 10 seconds a hang. Memory is limited to 6 GB.
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import traceback
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 import numpy as np
 

@@ -13,12 +13,13 @@ from facetrainer.cli import evaluate as evaluate_command
 from facetrainer.cli import folder as folder_command
 from facetrainer.cli import ijb as ijb_command
 from facetrainer.data import synthetic as draw
+from facetrainer.data.alignment import LAYOUTS
 from facetrainer.data.images import decode, encode
+from facetrainer.evaluation import ijb as ijb_evaluation
 from facetrainer.io import evalbin
 from facetrainer.metrics import calibration, identification, quality, templates, verification
 from facetrainer.metrics.roc import Roc
 from facetrainer.reporting import folder as eval_folder
-from facetrainer.evaluation import ijb as ijb_evaluation
 from facetrainer.reporting import ijb
 from facetrainer.reporting import plots as plot
 
@@ -226,7 +227,7 @@ def ijb_set(root, people=6, images=6, subset="IJBB", seed=0):
             template = 100 + 10 * person + i // 2
             templates_of[person] = sorted({*templates_of[person], template})
             tid.append(f"{number}.jpg {template} {number // 2}")
-            marks = (ijb.LAYOUTS["arcface"].template + [15, 20]).ravel()
+            marks = (LAYOUTS["arcface"].template + [15, 20]).ravel()
             points.append(" ".join([f"{number}.jpg", *(f"{v:.3f}" for v in marks), f"{rng.uniform(0.5, 1):.3f}"]))
     everything = [(p, t) for p, ts in templates_of.items() for t in ts]
     pairs = [f"{a} {b} {int(p == q)}" for k, (p, a) in enumerate(everything) for q, b in everything[:k]]
@@ -325,7 +326,11 @@ def test_ijb_is_insightfaces(real):
     expected = json.load(open(f"{real}/ijb_mini/expected.json"))
     kept = np.load(f"{real}/ijb_mini/embeddings.npz")
     test = ijb.IJB_test.__new__(ijb.IJB_test)
-    test.data, test.embs, test.embs_f = ijb_evaluation.Ijb.open(f"{real}/ijb_mini", "IJBB"), kept["embs"], kept["embs_f"]
+    test.data, test.embs, test.embs_f = (
+        ijb_evaluation.Ijb.open(f"{real}/ijb_mini", "IJBB"),
+        kept["embs"],
+        kept["embs_f"],
+    )
     scores, names = test.run_model_test_bunch()
     for name, score in zip(names, scores, strict=True):
         curve = Roc(score, test.data.pairs[2])
@@ -390,7 +395,7 @@ def test_folder_against_the_slow_way(faces):
 
 def test_folder_command(faces, capsys, monkeypatch):
     pd.DataFrame({"person": [f"p{k}" for k in range(6)], "hat": ["yes", "no"] * 3}).to_csv("a.csv", index=False)
-    monkeypatch.setattr(eval_folder, "interface", lambda _: looks_of_floats)
+    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _: looks_of_floats)
     call = [
         "-d",
         faces,
@@ -437,9 +442,7 @@ def test_folder_makes_a_verification_set(faces):
 
 
 def test_evals_command(workdir, bin_file, capsys, monkeypatch):
-    from facetrainer.evaluation import interface
-
-    monkeypatch.setattr(interface, "interface", lambda _: looks_of_floats)
+    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _: looks_of_floats)
     call = [
         "-m",
         "m.keras",

@@ -12,6 +12,7 @@ import pytest
 from facetrainer.cli import prepare as prepare_data
 from facetrainer.data import alignment, images, sources
 from facetrainer.data import synthetic as draw
+from facetrainer.evaluation.embedder import Embedder
 from facetrainer.io import evalbin, lists, recordio
 from facetrainer.preparing import align, check, convert, pairs, target
 from facetrainer.preparing.people import check_people
@@ -586,7 +587,7 @@ def test_names_against_faces(workdir):
 
     evalbin.write_bin("e.bin", [open(f"faces/p{k:02d}/0.png", "rb").read() for k in (4, 4)], [True])
     report = Report("check", "faces")
-    check_people(sources.open_source("faces"), embed, report, ["e.bin"])
+    check_people(sources.open_source("faces"), Embedder(embed), report, ["e.bin"])
     reasons = [(row["person"], row["reason"].split("?")[0], os.path.basename(row["file"])) for row in report.rows]
     assert ("p03", "one person under two names", "") in reasons and (
         "p05",

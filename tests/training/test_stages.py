@@ -230,7 +230,9 @@ def test_what_crosses_a_stage_is_said_in_one_line(record, workdir, caplog):
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("sch[")]
     assert "CenterLoss new" in lines[0] and "head arcface new" in lines[0] and "SGD new" in lines[0]
     assert (
-        "CenterLoss carried over" in lines[1] and "head arcface 1 of 1 weights carried over" in lines[1] and "slots carried over" in lines[1]
+        "CenterLoss carried over" in lines[1]
+        and "head arcface 1 of 1 weights carried over" in lines[1]
+        and "slots carried over" in lines[1]
     )
 
 
@@ -304,7 +306,11 @@ def test_a_trained_model_in_a_new_stage_is_no_case_for_the_doctor(record, workdi
     trainer = make(record)
     trainer.train({**STAGE, "optimizer": sgd(), "triplet": 1})
     found = trainer.trainer.stage.expected()
-    assert found.loss is None and found.alpha == 0.35 and found.least == pytest.approx(losses.ArcfaceLoss(scale=16).expected(8, 16))
+    assert (
+        found.loss is None
+        and found.alpha == 0.35
+        and found.least == pytest.approx(losses.ArcfaceLoss(scale=16).expected(8, 16))
+    )
 
 
 @pytest.mark.parametrize(

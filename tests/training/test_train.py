@@ -5,14 +5,12 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import ROOT, Kill, make, sgd, small_model, weights_of
+from helpers import make, sgd, small_model, weights_of
 
 from facetrainer import losses, models
 from facetrainer import training as train
@@ -202,27 +200,6 @@ def test_h5_run(record, bin_file, workdir):
 # ------------------------------------------------------------------------------------------------------------- resume
 
 
-@pytest.mark.parametrize("after", [1, 7])
-def test_stop_anywhere_and_go_on(record, bin_file, workdir, after):
-    options = {"eval_paths": [bin_file], "checkpoint_freq": 2, "random_status": 2, "basic_model": None}
-
-    def start(name):
-        keras.utils.set_random_seed(0)
-        return make(record, name, **{**options, "basic_model": small_model(dropout=0.3)})
-
-    whole = start("whole.keras")
-    whole.train(THREE)
-    killed = start("killed.keras")
-    killed.custom_callbacks = [Kill(after)]
-    with pytest.raises(KeyboardInterrupt):
-        killed.train(THREE)
-    again = start("killed.keras")
-    assert again.train(THREE) == 3
-    for a, b in zip(weights_of(whole), weights_of(again), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert whole.my_history.history == again.my_history.history
-
-
 def test_finished_and_longer_runs(record, workdir, caplog):
     stage = {"loss": "arcface", "optimizer": sgd()}
     make(record).train({**stage, "epoch": 2})
@@ -268,45 +245,6 @@ def test_stop_file_and_signal(record, workdir):
     again.custom_callbacks = [Ask()]
     assert again.train({"loss": "arcface", "epoch": 3, "optimizer": sgd()}) == 2
     assert make(record).train({"loss": "arcface", "epoch": 3, "optimizer": sgd()}) == 3
-
-
-# ------------------------------------------------------------------------------------------------------ several devices
-
-TWO_DEVICES = """
-import json, sys
-sys.path[:0] = [{root!r}, {root!r} + "/tests"]
-import keras, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from facetrainer import training as train
-from facetrainer import losses
-from helpers import ROOT, Kill, make, sgd, small_model, weights_of
-replicas = int(sys.argv[1])
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if replicas == 2 else tf.distribute.get_strategy()
-with strategy.scope():
-    keras.utils.set_random_seed(0)
-    model = small_model(bn_momentum=0.9)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False  # statistics of half a batch differ by nature
-    tt = train.Train({record!r}, f"r{{replicas}}.keras", [{bin!r}], basic_model=model, batch_size=16 // replicas,
-                     lr_base=0.02, random_status=-1, verbose=0)
-    sgd = keras.optimizers.SGD(0.02, momentum=0.9)
-    tt.train([{{"loss": losses.ArcfaceLoss(scale=16, margin2=0.2), "epoch": 4, "optimizer": sgd}}], 0)
-print("RESULT", json.dumps([tt.batch_size, tt.my_history.history["loss"], tt.my_history.history["drawn"]]))
-"""
-
-
-def test_two_devices_give_the_curve_of_one_with_the_double_batch(record, bin_file, workdir):
-    code = TWO_DEVICES.format(root=ROOT, record=record, bin=bin_file)
-    found = []
-    for replicas in ("1", "2"):
-        done = subprocess.run([sys.executable, "-c", code, replicas], capture_output=True, text=True, timeout=250)
-        assert done.returncode == 0, done.stderr[-3000:]
-        found.append(json.loads(done.stdout.split("RESULT ")[1]))
-    assert found[0][0] == found[1][0] == 16
-    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-3)
-    np.testing.assert_allclose(found[0][2], found[1][2], atol=0.05)
 
 
 def test_train_outside_the_scope_uses_the_strategy_it_was_made_in(record, workdir):
