@@ -1,5 +1,6 @@
 """What went wrong in version 0.5, each thing as it was seen."""
 
+import gc
 import json
 import logging
 import os
@@ -357,6 +358,17 @@ make({record!r}).train({{"loss": "arcface", "epoch": 2, "optimizer": sgd()}})
         with caplog.at_level(logging.WARNING, "facetrainer"):
             run(record, steps_per_execution=3)
         assert "first loss" not in caplog.text
+
+    def test_compiled_steps_of_earlier_stages_are_let_go(self, record, workdir):
+        def graphs():
+            gc.collect()
+            return sum(type(one).__name__ == "FuncGraph" for one in gc.get_objects())
+
+        trainer, counts = make(record), []
+        for epoch in range(4):
+            trainer.train({**STAGE, "loss": ("arcface", "cosface")[epoch % 2]}, epoch)
+            counts.append(graphs())
+        assert counts[3] <= counts[1]
 
     def test_another_order_of_labels_is_another_dataset(self):
         from facetrainer.data.pipeline import Faces
