@@ -7,6 +7,8 @@ its own `weight_decay` is set to weight_decay / first learning rate: the same at
 
 import keras
 
+from facetrainer.utils.keras_compat import skip_all_reduce
+
 
 class _Decoupled:
     """Mixed into a Keras optimizer: translates `weight_decay` on the way in and out."""
@@ -71,6 +73,7 @@ def successor(
     """
     inner = inner_of(template)
     new = type(inner).from_config({**inner.get_config(), **options})
+    skip_all_reduce(new)
     new = keras.optimizers.LossScaleOptimizer(new) if loss_scale else new
     new.build(variables)
     known = {v.path: v for v in getattr(memory_of, "variables", ())}

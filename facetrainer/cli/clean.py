@@ -7,6 +7,8 @@ python data_drop_top_k.py -M checkpoints/run.keras -D /datasets/faces_casia
 
 from __future__ import annotations
 
+import argparse
+
 from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 

@@ -6,6 +6,8 @@ train.Train("faces_casia_distill_fp16.tfrecord", …)
 
 from __future__ import annotations
 
+import argparse
+
 from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 
