@@ -16,10 +16,22 @@ def small_model(emb_shape=16, **kwargs):
     return models.buildin_models("r_tiny", emb_shape=emb_shape, **options)
 
 
+def tiny_model(emb_shape=16, bn_momentum=0.9, dropout=0.0):
+    """The least that has all that a trainer meets: convolutions, batch normalisation, PReLU, dropout. Compiles in a third of the time."""
+    inputs = x = keras.Input((32, 32, 3))
+    for name, filters in (("stem", 8), ("stack1_1", 16)):
+        x = keras.layers.Conv2D(filters, 3, 4, "same", use_bias=False, name=f"{name}_conv")(x)
+        x = keras.layers.BatchNormalization(momentum=bn_momentum, name=f"{name}_bn")(x)
+        x = keras.layers.PReLU(shared_axes=(1, 2), name=f"{name}_act")(x)
+    x = keras.layers.Dropout(dropout)(x) if dropout else x
+    x = keras.layers.Dense(emb_shape, name="E_dense")(keras.layers.Flatten()(x))
+    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="embedding")(x), name="tiny")
+
+
 def make(data_path, save_path="run.keras", seed=0, **kwargs):
     """A `Train` in the working folder."""
     keras.utils.set_random_seed(seed)
-    model = {} if "model" in kwargs or "basic_model" in kwargs else {"basic_model": small_model()}
+    model = {} if "model" in kwargs or "basic_model" in kwargs else {"basic_model": tiny_model()}
     options = {"batch_size": 16, "lr_base": 0.05, "random_status": 0, "verbose": 0}
     return Train(data_path, save_path, **{**options, **model, **kwargs})
 

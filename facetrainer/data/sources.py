@@ -13,6 +13,7 @@ import numpy as np
 
 from facetrainer.data.images import IMAGE_TYPES
 from facetrainer.io import cached, lists, recordio, tfrecord
+from facetrainer.utils.files import replacing
 
 
 class Source:
@@ -266,7 +267,7 @@ class Embeddings:
 def write_shard(path: str, samples) -> int:
     """(image bytes, label, embedding or None, person or None) → a TFRecord file, renamed when it is whole → how many."""
     count = 0
-    with open(path + ".part", "wb") as file:
+    with replacing(path) as part, open(part, "wb") as file:
         for image, label, embedding, *person in samples:
             values = {"image": [image], "label": [int(label)]}
             values |= {"person": [who.encode() for who in person]} if person else {}
@@ -274,7 +275,6 @@ def write_shard(path: str, samples) -> int:
                 values |= {"embedding": [embedding.tobytes()], "dtype": [embedding.dtype.str.encode()]}
             tfrecord.write(file, tfrecord.encode(values))
             count += 1
-    os.replace(path + ".part", path)
     return count
 
 
@@ -340,9 +340,8 @@ def write_list(path: str, source: Source, indices: np.ndarray, embeddings: np.nd
         arrays["image_classes"] = source.labels[indices]
     else:
         arrays |= {"data_path": np.array(_place(source, path)), "indices": np.asarray(indices)}
-    with open(path + ".part", "wb") as file:
+    with replacing(path) as part, open(part, "wb") as file:
         np.savez(file, **arrays)
-    os.replace(path + ".part", path)
 
 
 def _place(source, path):

@@ -15,6 +15,7 @@ from facetrainer.io import cached
 from facetrainer.io.ijb import Ijb
 from facetrainer.metrics.identification import search
 from facetrainer.metrics.templates import image_features, pair_similarities, pool
+from facetrainer.utils.files import replacing
 
 log = logging.getLogger("facetrainer")
 
@@ -135,9 +136,8 @@ class Kept:
         self.rows[0, begin:end], self.rows[1, begin:end] = plain, flipped
         if self.keep:
             self.rows.flush()
-            with open(self.keep + ".done.part", "w", encoding="utf-8") as file:
+            with replacing(self.keep + ".done") as part, open(part, "w", encoding="utf-8") as file:
                 file.write(str(end))
-            os.replace(self.keep + ".done.part", self.keep + ".done")
 
     def _new(self, width):
         if not self.keep:

@@ -5,12 +5,12 @@ mxnet's NDArray, and nothing else.
 """
 
 import io
-import os
 import pickle
 
 import numpy as np
 
 from facetrainer.io.mxnetfile import ndarray
+from facetrainer.utils.files import replacing
 
 
 def _bytes(value=b"", encoding="latin1"):
@@ -103,6 +103,5 @@ def _image(image, path):
 
 def write_bin(path: str, images: list[bytes], same: list[bool], protocol: int = 4) -> None:
     """Write (images, issame_list) as InsightFace does; the file is there when it is whole."""
-    with open(path + ".part", "wb") as file:
+    with replacing(path) as part, open(part, "wb") as file:
         pickle.dump((list(images), [bool(s) for s in same]), file, protocol=protocol)
-    os.replace(path + ".part", path)

@@ -4,6 +4,8 @@ import csv
 import os
 import re
 
+from facetrainer.utils.files import replacing
+
 LISTS = (".csv", ".lst", ".txt", ".tsv")
 IMAGE_COLUMNS, PERSON_COLUMNS = (
     ("image", "file", "path", "filename"),
@@ -66,11 +68,10 @@ def write_list(path: str, images: list[str], people: list[str]) -> None:
 
 def write_table(path: str, columns: list[str], rows) -> None:
     """csv, there when it is whole."""
-    with open(path + ".part", "w", encoding="utf-8", newline="") as file:
+    with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
-    os.replace(path + ".part", path)
 
 
 def read_property(path: str) -> tuple[int, int, int]:

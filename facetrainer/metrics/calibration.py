@@ -1,12 +1,12 @@
 """Thresholds for use: what cosine means "the same person" for this model, and how sure that is."""
 
-import json
 import os
 
 import numpy as np
 
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import FARS, wilson
+from facetrainer.utils.files import write_json
 
 LEAST = 10  # negative pairs beyond the threshold, on average: fewer, and it rests on single pairs
 
@@ -42,9 +42,7 @@ def _point(curve, far):
 def write(path: str, calibration: dict) -> str:
     """Beside the model `path`: `{stem}_thresholds.json`."""
     dest = os.path.splitext(path)[0] + "_thresholds.json"
-    with open(dest + ".part", "w", encoding="utf-8") as file:
-        json.dump(calibration, file, indent=1)
-    os.replace(dest + ".part", dest)
+    write_json(dest, calibration, indent=1)
     return dest
 
 

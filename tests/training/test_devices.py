@@ -16,19 +16,15 @@ import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from facetrainer import Train, losses
-from helpers import small_model
+from helpers import tiny_model
 replicas, found = int(sys.argv[1]), {{}}
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if replicas == 2 else tf.distribute.get_strategy()
 plain = {{"loss": losses.ArcfaceLoss(scale=16, margin2=0.2), "epoch": 2, "optimizer": keras.optimizers.SGD(0.02, momentum=0.9)}}
-stages = {{
-    "ramps and clip": {{**plain, "scale": (8, 32), "margin": (0, 0.3), "clip": 0.5}},
-    "centers": {{**plain, "centerloss": 0.1}},
-    "averages": {{**plain, "ema": 0.8}},
-}}
+stages = {{"all": {{**plain, "scale": (8, 32), "margin": (0, 0.3), "clip": 0.5, "centerloss": 0.1, "ema": 0.8}}}}
 for name, stage in stages.items():
     with strategy.scope():
         keras.utils.set_random_seed(0)
-        model = small_model(bn_momentum=0.9)
+        model = tiny_model(bn_momentum=0.9)
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False  # statistics of half a batch differ by nature

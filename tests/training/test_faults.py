@@ -12,7 +12,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from helpers import ROOT, Kill, Watch, arrays, assert_equal_runs, make, sgd, small_model
+from helpers import ROOT, Kill, Watch, arrays, assert_equal_runs, make, sgd, tiny_model
 
 from facetrainer import losses, models
 from facetrainer.training import callbacks, parse_schedule
@@ -51,7 +51,7 @@ class TestChangedSettings:
 
     def test_of_the_model_start_anew(self, record, workdir, caplog):
         run(record)
-        run(record, basic_model=small_model(bn_momentum=0.8))
+        run(record, basic_model=tiny_model(bn_momentum=0.8))
         assert "starting anew" in caplog.text and "BatchNormalization momentum 0.9 -> 0.8" in caplog.text
         assert os.path.exists(STATE + ".old")
 
@@ -194,7 +194,7 @@ class TestNaN:
     def test_an_embedding_of_zeros_has_a_gradient(self):
         import tensorflow as tf
 
-        model = models.FaceModel(small_model(), models.NormDense(4), [losses.SphereFaceLoss()])
+        model = models.FaceModel(tiny_model(), models.NormDense(4), [losses.SphereFaceLoss()])
         embedding = tf.Variable(np.zeros((8, 16), "float32"))
         with tf.GradientTape() as tape:
             total, *_ = model.objective({"labels": np.arange(8, dtype="int32") % 4}, embedding)

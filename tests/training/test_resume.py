@@ -5,7 +5,7 @@ import os
 import keras
 import numpy as np
 import pytest
-from helpers import Kill, assert_equal_runs, make, sgd, small_model
+from helpers import Kill, assert_equal_runs, make, sgd, tiny_model
 
 from facetrainer import losses, models
 
@@ -34,23 +34,47 @@ TWO_OF_A_KIND = [
 
 def interrupted(record, sch, after, **kwargs):
     """The run `whole`, and one that is killed at batch `after` and run again."""
-    start = {"checkpoint_freq": 2, **kwargs}
-    whole = make(record, "whole.keras", **start)
+
+    def start(name):
+        keras.utils.set_random_seed(0)
+        return make(record, name, checkpoint_freq=2, basic_model=tiny_model(dropout=0.2), **kwargs)
+
+    whole = start("whole.keras")
     whole.train(sch)
-    killed = make(record, "killed.keras", **start)
+    killed = start("killed.keras")
     killed.custom_callbacks.append(Kill(after))
     with pytest.raises(KeyboardInterrupt):
         killed.train(sch)
-    again = make(record, "killed.keras", **start)
+    again = start("killed.keras")
     again.train(sch)
     return whole, again
 
 
-@pytest.mark.parametrize(
-    ("sch", "after"), [(CENTERS, 7), (NO_HEAD_BETWEEN, 4), (EVERYTHING, 7), (TWO_OF_A_KIND, 4)]
-)  # fmt: skip
-def test_what_a_stage_does_not_use_is_kept_as_well(record, workdir, sch, after):
-    assert_equal_runs(*interrupted(record, sch, after))
+ALL_OPTIONS = [
+    {
+        "loss": "curricularface",
+        "epoch": 2,
+        "optimizer": sgd(),
+        "ema": 0.9,
+        "accumulate": 2,
+        "scale": (8, 32),
+        "balanced": True,
+    }
+]
+RUNS = {
+    "centers": (CENTERS, 7, {}),
+    "no head between": (NO_HEAD_BETWEEN, 4, {}),
+    "everything": (EVERYTHING, 7, {}),
+    "two of a kind": (TWO_OF_A_KIND, 4, {}),
+    "VPL": (ALL_OPTIONS, 4, {"vpl_start_iters": 1}),
+    "sampled head": (ALL_OPTIONS, 4, {"partial_fc_sample_rate": 0.5, "mixup_alpha": 0.3}),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_a_stage_does_not_use_is_kept_as_well(record, workdir, name):
+    sch, after, kwargs = RUNS[name]
+    assert_equal_runs(*interrupted(record, sch, after, **kwargs))
 
 
 def test_float16_scales_its_loss_and_resumes(record, workdir):
@@ -61,13 +85,13 @@ def test_float16_scales_its_loss_and_resumes(record, workdir):
         keras.config.set_dtype_policy("float32")
     assert isinstance(whole.optimizer, keras.optimizers.LossScaleOptimizer)
     assert_equal_runs(whole, again)
-    converted = make(record, "b.keras", basic_model=models.convert_to_mixed_float16(small_model()))
+    converted = make(record, "b.keras", basic_model=models.convert_to_mixed_float16(tiny_model()))
     converted.train([{**ARC, "optimizer": sgd(), "epoch": 3}, {**ARC, "accumulate": 2}])
     assert isinstance(converted.optimizer, keras.optimizers.LossScaleOptimizer)
     assert np.isfinite(converted.my_history.history["loss"]).all()
     moved = [
         np.abs(a - b).max()
-        for a, b in zip(converted.basic_model.get_weights(), small_model().get_weights(), strict=True)
+        for a, b in zip(converted.basic_model.get_weights(), tiny_model().get_weights(), strict=True)
     ]
     assert max(moved) > 0
 

@@ -6,7 +6,7 @@ import os
 import keras
 import numpy as np
 import pytest
-from helpers import Kill, Watch, arrays, make, sgd, small_model, weights_of
+from helpers import Watch, arrays, make, sgd, tiny_model
 
 from facetrainer import data, losses, models
 from facetrainer import training as train
@@ -56,10 +56,10 @@ def test_scale_and_margin_move_in_a_straight_line(record, workdir):
 
 def test_running_means_of_the_weights(record, workdir):
     watch = Watch(lambda model: arrays(model.embedder.weights))
-    begin = arrays(small_model().weights)
+    begin = arrays(tiny_model().weights)
     trainer = run(record, callback=watch, stage={"ema": 0.8})
     keras.utils.set_random_seed(0)
-    begin = arrays(small_model().weights)
+    begin = arrays(tiny_model().weights)
     for i, start in enumerate(begin):
         mean = start.astype(np.float64)
         for seen in watch.seen:
@@ -78,7 +78,7 @@ def test_sharpness_aware_step():
 
     def model():
         keras.utils.set_random_seed(1)
-        made = models.FaceModel(small_model(), models.NormDense(4, seed=1), [losses.CosFaceLoss(scale=8)])
+        made = models.FaceModel(tiny_model(), models.NormDense(4, seed=1), [losses.CosFaceLoss(scale=8)])
         made.compile(keras.optimizers.SGD(0.5))
         return made
 
@@ -141,7 +141,7 @@ def test_mixed_loss_is_the_shares_of_both_labels():
     rng = np.random.default_rng(0)
     images, mix = rng.normal(size=(8, 32, 32, 3)).astype("float32"), rng.uniform(size=8).astype("float32")
     first, second = (rng.integers(0, 4, 8).astype("int32") for _ in range(2))
-    model = models.FaceModel(small_model(), models.NormDense(4), [losses.ArcfaceLoss()])
+    model = models.FaceModel(tiny_model(), models.NormDense(4), [losses.ArcfaceLoss()])
     embedding = model(images)
     each = [keras.ops.convert_to_numpy(model.objective({"labels": y}, embedding, False)[1][0]) for y in (first, second)]
     found = model.objective({"labels": first, "labels2": second, "mix": mix}, embedding, False)[1][0]
@@ -161,15 +161,15 @@ def test_balanced_order():
 
 def test_freezing_by_name(record, workdir):
     keras.utils.set_random_seed(0)
-    model = small_model()
-    model.get_layer("stack2_1_bn").trainable = False
+    model = tiny_model()
+    model.get_layer("stack1_1_bn").trainable = False
     before = {w.path: w.numpy().copy() for w in model.weights}
     trainer = run(record, basic_model=model, stage={"freeze": ["stem_*", "stack1_1_conv"]})
     still = {path for path, value in before.items() if np.array_equal(value, _named(trainer.basic_model, path))}
     frozen = {w.path for layer in model.layers if layer.name.startswith("stem_") for w in layer.weights}
-    frozen |= {w.path for name in ("stack1_1_conv", "stack2_1_bn") for w in model.get_layer(name).weights}
+    frozen |= {w.path for name in ("stack1_1_conv", "stack1_1_bn") for w in model.get_layer(name).weights}
     assert still == frozen
-    assert [layer.name for layer in model.layers if not layer.trainable] == ["stack2_1_bn"]
+    assert [layer.name for layer in model.layers if not layer.trainable] == ["stack1_1_bn"]
     with pytest.raises(ValueError, match="unknown layer of the basic model 'sten_conv'. Did you mean 'stem_conv'"):
         run(record, "b.keras", stage={"freeze": "sten_conv"})
 
@@ -183,23 +183,6 @@ def test_heads_and_sam_by_arguments(record, workdir, kwargs):
     trainer = run(record, stage={"epoch": 4}, **kwargs)
     history = trainer.my_history.history
     assert history["loss"][-1] < history["loss"][0] and "accuracy" in history and "target_cosine" in history
-
-
-@pytest.mark.parametrize("kwargs", [{"vpl_start_iters": 1}, {"partial_fc_sample_rate": 0.5, "mixup_alpha": 0.3}])
-def test_resume_with_everything_on(record, workdir, kwargs):
-    stage = {"loss": "curricularface", "epoch": 2, "optimizer": sgd(), "ema": 0.9, "accumulate": 2, "scale": (8, 32),
-             "balanced": True, "clip": 1.0}  # fmt: skip
-    whole = make(record, "whole.keras", **kwargs)
-    whole.train(stage)
-    killed = make(record, "killed.keras", checkpoint_freq=1, **kwargs)
-    killed.custom_callbacks = [Kill(1)]
-    with pytest.raises(KeyboardInterrupt):
-        killed.train(stage)
-    again = make(record, "killed.keras", checkpoint_freq=1, **kwargs)
-    again.train(stage)
-    for a, b in zip(weights_of(whole), weights_of(again), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert whole.my_history.history == again.my_history.history
 
 
 def test_arguments_that_do_not_go_together(record, workdir):

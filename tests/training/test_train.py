@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import make, sgd, small_model, weights_of
+from helpers import make, sgd, small_model, tiny_model, weights_of
 
 from facetrainer import losses, models
 from facetrainer import training as train
@@ -108,7 +108,7 @@ def test_three_stages(record, bin_file, workdir):
 
 
 def test_losses_fall(record, workdir):
-    trainer = make(record, augmentations=[])
+    trainer = make(record, augmentations=[], basic_model=small_model())
     trainer.train([{"loss": losses.ArcfaceLoss(scale=16, margin2=0.2), "epoch": 12, "optimizer": sgd()}])
     values = trainer.my_history.history
     assert values["loss"][-1] < 0.5 * values["loss"][0] and values["accuracy"][-1] > 0.8
@@ -154,7 +154,7 @@ def test_combinations_of_the_seed(record, workdir, stage):
 
 
 def test_online_teacher_and_npz_embeddings(folder, workdir):
-    teacher = small_model()
+    teacher = tiny_model()
     trainer = make(folder, teacher_model_interf=lambda x: teacher(x).numpy())
     trainer.train({"loss": losses.ArcfaceLoss(), "epoch": 1, "optimizer": sgd(), "distill": 64})
     assert 0 < trainer.my_history.history["distill_loss"][0] < 2 and trainer.is_distill_ds
