@@ -28,7 +28,9 @@ def of_run(embedder: keras.Model, config, evaluations: dict) -> dict:
         "teacher": None if config.teacher is None else value_of(config.teacher_given),
         "learning rate": _plain(config.lr),
         "augmentations": {str(i): value_of(one) for i, one in enumerate(config.augmentations)},
-        "evaluation sets": {name: one.pairs.sha256 for name, one in evaluations.items()},
+        "evaluation sets": {
+            name: getattr(getattr(one, "pairs", None), "sha256", None) for name, one in evaluations.items()
+        },
     }
 
 

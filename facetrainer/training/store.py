@@ -151,16 +151,14 @@ class RunStore:
             self._compare_run(run, stage)
         elif self.stored and number < len(self._before):
             self._compare_stage(number, stage)
+        begin = Progress(number, stage["first epoch"], 0)
+        if self.is_stored(number):
+            begin.load_state_dict(self.stored["progress"])
+            self._check_changed(begin, stage, is_last)
         self.journal["run"] = run
         self.journal["stages"].append(stage)
-        begin = Progress(number, stage["first epoch"], 0)
-        if not self.stored or number >= len(self._before):
-            return begin
-        if number < len(self._before) - 1:
-            return None
-        begin.load_state_dict(self.stored["progress"])
-        self._check_changed(begin, stage, is_last)
-        return begin
+        is_behind = self.stored and number < len(self._before) - 1
+        return None if is_behind else begin
 
     @property
     def _before(self):

@@ -47,6 +47,7 @@ class Trainer:
         self.stopper = callbacks.Gently_stop_callback(stop_file=f"{config.stem}.stop")
         self.rate, self.metrics, self.train_ds, self.model_checkpoint = None, None, None, None
         self.custom_callbacks, self.callbacks, self._own, self._frozen = [], [], [], None
+        self._unfinished, self._has_rate = None, False
 
     # ------------------------------------------------------------------------------------------------------ states
 
@@ -62,9 +63,10 @@ class Trainer:
 
     def _name(self, evaluation):
         """Of an evaluation set; a second one of the same name has its number."""
-        earlier = self.evaluations[: self.evaluations.index(evaluation)]
-        count = sum(one.test_names == evaluation.test_names for one in earlier)
-        return evaluation.test_names if not count else f"{evaluation.test_names} {count + 1}"
+        names = [getattr(one, "test_names", type(one).__name__) for one in self.evaluations]
+        place = next(i for i, one in enumerate(self.evaluations) if one is evaluation)
+        count = names[: place + 1].count(names[place])
+        return names[place] if count == 1 else f"{names[place]} {count}"
 
     def save(self) -> None:
         """Writes the run's state."""
@@ -86,8 +88,9 @@ class Trainer:
             NanError: A loss or weight stopped being finite twice; the last good state is in memory and on disk.
             ValueError: The stored run was asked for something else.
         """
-        begun, epoch, ended = len(self.store.journal["stages"]), initial_epoch, False
         with self.store.locked():
+            self._go_on(specs[0], initial_epoch)
+            begun, epoch, ended = len(self.store.journal["stages"]), initial_epoch, False
             try:
                 for spec in specs:
                     epoch = self._run(self._with_teacher(spec), epoch, spec is specs[-1])
@@ -96,9 +99,16 @@ class Trainer:
                 else:
                     ended = True
             finally:
-                if not ended:
-                    self.store.rewind(begun)
+                self._unfinished = None if ended else begun
         return epoch
+
+    def _go_on(self, spec, epoch):
+        """A call that was stopped or broken off, made again, goes on where its state stands; another call follows it."""
+        stages, begun = self.store.journal["stages"], self._unfinished
+        if begun is not None and begun < len(stages):
+            wanted = asked.of_stage(self._with_teacher(spec), self.data.faces, epoch)
+            if not asked.differences({**stages[begun], "epochs": None}, {**wanted, "epochs": None}):
+                self.store.rewind(begun)
 
     def _with_teacher(self, spec):
         """Opens the data. Those with embeddings distill with weight 7 unless the stage says otherwise, as Keras_insightface did."""
@@ -114,6 +124,7 @@ class Trainer:
 
     def _run(self, spec, first_epoch, is_last):
         """One stage → number of the next epoch."""
+        self._make_rate()
         named = {self._name(one): one for one in self.evaluations}
         run = asked.of_run(self.embedder, self.config, named)
         begin = self.store.enter(run, asked.of_stage(spec, self.data.faces, first_epoch), is_last)
@@ -128,14 +139,17 @@ class Trainer:
             self._end()
         return self.progress.epoch
 
+    def _make_rate(self):
+        """Once; lengths in batches are counted by the first stage, also where that is passed over."""
+        if not self._has_rate:
+            steps = self.data.faces.steps
+            schedule = callbacks.read_schedule(**self.config.lr, steps_per_epoch=steps)
+            self.rate, self._has_rate = self.rate or callbacks.LearningRate(schedule, steps, self.progress), True
+
     def _begin(self, spec, begin, first_epoch):
         """Builds the stage, and puts it where the stored run stands."""
         if self.stage is not None:
             self.stage.close()
-        if self.rate is None:
-            steps = self.data.faces.steps
-            schedule = callbacks.read_schedule(**self.config.lr, steps_per_epoch=steps)
-            self.rate = callbacks.LearningRate(schedule, steps, self.progress)
         self.stage, stored = None, self.store.load()["states"] if self.store.is_stored(begin.stage) else None
         if stored:
             self.carried.load_state_dict(stored.get("carried", {}))

@@ -66,6 +66,7 @@ RUNS = {
     "no head between": (NO_HEAD_BETWEEN, 4, {}),
     "everything": (EVERYTHING, 7, {}),
     "two of a kind": (TWO_OF_A_KIND, 4, {}),
+    "lengths in batches": ([{**ARC, "optimizer": sgd()}, {**ARC, "triplet": 1}], 5, {"lr_decay_steps": 500}),
     "VPL": (ALL_OPTIONS, 4, {"vpl_start_iters": 1}),
     "sampled head": (ALL_OPTIONS, 4, {"partial_fc_sample_rate": 0.5, "mixup_alpha": 0.3}),
 }
@@ -155,3 +156,38 @@ def test_steps_per_execution_neither_adds_nor_shifts_steps(record, workdir):
     again = start("killed.keras", 3, checkpoint_freq=4)
     assert again.train(stage) == 3
     assert_equal_runs(three, again)
+
+
+def test_a_stage_that_was_stopped_is_passed_over_when_another_followed(record, workdir):
+    """As a notebook does: the first call ends early, the second one is something else; and both again in a new process."""
+
+    def script(name, stops):
+        trainer = make(record, name)
+        stop = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: setattr(trainer.model, "stop_training", stops)
+        )
+        trainer.custom_callbacks.append(stop)
+        assert trainer.train({**ARC, "epoch": 3, "optimizer": sgd()}) == (1 if stops else 3)
+        trainer.custom_callbacks.clear()
+        trainer.train({"loss": "cosface", "epoch": 1}, 1)
+        return trainer
+
+    first = script("run.keras", True)
+    again = make(record)
+    again.train({**ARC, "epoch": 3, "optimizer": sgd()})
+    again.train({"loss": "cosface", "epoch": 1}, 1)
+    assert_equal_runs(first, again)
+
+
+def test_the_same_call_goes_on_after_a_stop(record, workdir):
+    trainer = make(record)
+    trainer.custom_callbacks.append(
+        keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: setattr(trainer.model, "stop_training", epoch == 0)
+        )
+    )
+    stage = {**ARC, "epoch": 3, "optimizer": sgd()}
+    assert trainer.train(stage) == 1 and trainer.train(stage) == 3
+    whole = make(record, "whole.keras")
+    whole.train(stage)
+    assert_equal_runs(trainer, whole)
