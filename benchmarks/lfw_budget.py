@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     from facetrainer.cli import recipe
     from facetrainer.reporting import tables as report
 
-    path = os.path.join(ROOT, "recipes", "lfw_distilled.py" if arguments.teacher else "lfw_small.py")
+    path = "lfw_distilled" if arguments.teacher else "lfw_small"
     settings = {
         "data_path": distilled(arguments.data, arguments.teacher) if arguments.teacher else arguments.data,
         "eval_paths": [],

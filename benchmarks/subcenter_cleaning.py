@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     labels, wrong = flipped(arguments.data, arguments.share, "flipped.npz")
     settings = {"data_path": "flipped.npz", "eval_paths": [], "save_path": "cleaning.keras", "verbose": 2,
                 "lr_decay_steps": arguments.epochs - 1, "resume": False}  # fmt: skip
-    keywords, (stage,) = recipe.load(os.path.join(ROOT, "recipes", "lfw_small.py"), settings)
+    keywords, (stage,) = recipe.load("lfw_small", settings)
     trainer = train.Train(**keywords)
     trainer.train({**stage, "loss": losses.ArcfaceLoss(scale=24, margin2=0.25), "lossTopK": 3})
     many = np.bincount(labels)[labels] >= arguments.least

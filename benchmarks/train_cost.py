@@ -66,24 +66,16 @@ def bare_keras2(name, rounds, steps):
 
 
 def compare(name, rounds, steps):
-    """Rounds of bare plain, bare fused and Train, in turn → median images a CPU-second of each."""
-    import cv2
+    """Rounds of bare plain and bare fused in turn, then as many epochs of Train → median images a CPU-second of each."""
     import keras
     import numpy as np
 
     from facetrainer import losses, models
-    from facetrainer import training as train
     from facetrainer.backbones import fused_norm
-    from facetrainer.io import recordio
 
-    rng = np.random.default_rng(0)
-    smooth = [cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), (112, 112)) for _ in range(BATCH * steps)]
-    jpegs = [cv2.imencode(".jpg", image)[1].tobytes() for image in smooth]
-    # 1,000 classes, whatever the number of images: the others appear in the id range only as single images
-    people = [jpegs[i::CLASSES] or [jpegs[i % len(jpegs)]] for i in range(CLASSES)]
-    recordio.write_faces("train", people)
+    smooth = images(steps)
     arrays = (np.stack(smooth).astype("float32") - 127.5) / 128
-    labels = {"labels": rng.integers(0, CLASSES, BATCH * steps).astype("int32")}
+    labels = {"labels": np.random.default_rng(1).integers(0, CLASSES, BATCH * steps).astype("int32")}
 
     def bare(fused):
         model = models.FaceModel(
@@ -94,34 +86,56 @@ def compare(name, rounds, steps):
         model.fit(arrays[: 2 * BATCH], {"labels": labels["labels"][: 2 * BATCH]}, batch_size=BATCH, verbose=0)
         return lambda: model.fit(arrays, labels, batch_size=BATCH, verbose=0)
 
-    def whole():
-        trainer = train.Train(
-            ".",
-            f"{name}.keras",
-            basic_model=models.buildin_models(name, emb_shape=256),
-            batch_size=BATCH,
-            verbose=0,
-            resume=False,
-        )
-        trainer.train({"loss": losses.ArcfaceLoss(), "epoch": 0, "optimizer": keras.optimizers.SGD(0.01, momentum=0.9)})
-        trainer.model.fit(trainer.faces.batches(), steps_per_epoch=2, verbose=0, shuffle=False)
-        callbacks = trainer.callbacks
-        return lambda: trainer.model.fit(
-            trainer.faces.batches(), steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=callbacks
-        )
-
-    sides = {"bare fit, plain": bare(False), "bare fit, fused": bare(True), "Train": whole()}
+    sides = {"bare fit, plain": bare(False), "bare fit, fused": bare(True)}
     found = {side: [] for side in sides}
     for _ in range(rounds):
         for side, run in sides.items():
             begin = cpu()
             run()
             found[side].append(BATCH * steps / (cpu() - begin))
+    found["Train"] = whole(name, rounds, smooth)
     medians = {side: statistics.median(values) for side, values in found.items()}
-    ratio = statistics.median(t / b for t, b in zip(found["Train"], found["bare fit, fused"], strict=True))
+    ratio = medians["Train"] / medians["bare fit, fused"]
     print(
         name, {side: f"{value:.1f}" for side, value in medians.items()}, f"Train / bare fused {ratio:.3f}", flush=True
     )
+
+
+def images(steps):
+    """Smooth pictures, as many as an epoch has."""
+    import cv2
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    return [cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), (112, 112)) for _ in range(BATCH * steps)]
+
+
+def whole(name, rounds, smooth):
+    """Images a CPU-second of each epoch of a `Train` run but the first."""
+    import cv2
+    import keras
+
+    from facetrainer import Train, losses, models
+    from facetrainer.io import recordio
+
+    class Clock(keras.callbacks.Callback):
+        found = []
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.begin = cpu()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.found.append(len(smooth) / (cpu() - self.begin))
+
+    jpegs = [cv2.imencode(".jpg", image)[1].tobytes() for image in smooth]
+    # 1,000 classes, whatever the number of images: the others appear in the id range only as single images
+    recordio.write_faces("train", [jpegs[i::CLASSES] or [jpegs[i % len(jpegs)]] for i in range(CLASSES)])
+    model = models.buildin_models(name, emb_shape=256)
+    trainer = Train(".", f"{name}.keras", basic_model=model, batch_size=BATCH, verbose=0, resume=False)
+    trainer.custom_callbacks.append(Clock())
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+    trainer.train({"loss": losses.ArcfaceLoss(), "epoch": rounds + 1, "optimizer": optimizer})
+    return Clock.found[-rounds:]
 
 
 def main(argv: list[str] | None = None) -> int:
