@@ -151,8 +151,6 @@ class Trainer:
         if self.stage is not None:
             self.stage.close()
         self.stage, stored = None, self.store.load()["states"] if self.store.is_stored(begin.stage) else None
-        if stored:
-            self.carried.load_state_dict(stored.get("carried", {}))
         self.stage = build_stage(spec, self.embedder, self.data.faces, self.carried, self.template, self.config)
         log.info("%s", self.stage.describe())
         if stored:

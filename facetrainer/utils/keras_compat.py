@@ -15,3 +15,14 @@ def skip_all_reduce(optimizer: keras.optimizers.Optimizer) -> None:
     strategy = getattr(optimizer, "_distribution_strategy", None)
     if strategy is not None and strategy.num_replicas_in_sync == 1 and hasattr(optimizer, "_all_reduce_sum_gradients"):
         object.__setattr__(optimizer, "_all_reduce_sum_gradients", list)
+
+
+def put_state_back(model: keras.Model) -> None:
+    """On JAX Keras keeps the values outside the variables while `fit` runs; puts them back, so that callbacks may read and write them.
+
+    Args:
+        model: The model that `fit` trains.
+    """
+    sync = getattr(model, "jax_state_sync", None)
+    if sync is not None:
+        sync()

@@ -169,6 +169,7 @@ class TestNaN:
         trainer.custom_callbacks.append(poison)
         trainer.train({**STAGE, "epoch": 2})
         assert "with half the learning rate" in caplog.text
+        assert ("epoch 1, batch 2: loss is not finite" in caplog.text) == (after == 1)
         for file in ("run.keras", "run_basic_model_latest.keras"):
             saved = keras.models.load_model(f"checkpoints/{file}", custom_objects={"HidesNaN": HidesNaN}, compile=False)
             assert all(np.isfinite(w).all() for w in saved.get_weights())

@@ -62,7 +62,7 @@ ALL_OPTIONS = [
     }
 ]
 RUNS = {
-    "centers": (CENTERS, 7, {}),
+    "centers": (CENTERS, 4, {}),
     "no head between": (NO_HEAD_BETWEEN, 4, {}),
     "everything": (EVERYTHING, 7, {}),
     "two of a kind": (TWO_OF_A_KIND, 4, {}),

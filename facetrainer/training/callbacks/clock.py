@@ -6,6 +6,7 @@ from collections.abc import Callable
 import keras
 
 from facetrainer.training.state import Progress, variables
+from facetrainer.utils.keras_compat import put_state_back
 
 
 class Timed(keras.callbacks.Callback):
@@ -55,6 +56,7 @@ class Clock(keras.callbacks.Callback):
             self.metrics = None
 
     def on_train_batch_end(self, batch, logs=None):
+        put_state_back(self.model)
         self.progress.step = min(self.first + batch + 1, self.steps)
 
 
