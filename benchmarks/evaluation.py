@@ -34,8 +34,8 @@ def peak():
 def equality(sets):
     import numpy as np
     import reference
+    from helpers import random_pairs
     from sklearn.metrics import roc_auc_score, roc_curve
-    from test_metrics import random_pairs
 
     from facetrainer import evaluation as evals
 
@@ -62,7 +62,7 @@ def equality(sets):
 
 def ten_fold():
     import reference
-    from test_metrics import random_pairs
+    from helpers import random_pairs
 
     from facetrainer import evaluation as evals
 
@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sets", type=int, default=200)
     parser.add_argument("--ijbc", action="store_true")
     a = parser.parse_args(argv)
-    sys.path[:0] = [ROOT, *(os.path.join(ROOT, "tests", folder) for folder in ("losses", "metrics"))]
+    sys.path[:0] = [ROOT, *(os.path.join(ROOT, folder) for folder in ("tests", "tests/losses"))]
     if a.ijbc:
         ijbc()
         return 0

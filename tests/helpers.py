@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from facetrainer import Train, models
+from facetrainer.metrics import verification
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -77,3 +78,26 @@ class Watch(keras.callbacks.Callback):
 
 def arrays(weights):
     return [keras.ops.convert_to_numpy(w).copy() for w in weights]
+
+
+def looks(batch):
+    """uint8 (B, 112, 112, 3) → its colours in 7×7 places."""
+    assert batch.dtype == np.uint8 and batch.shape[1:] == (112, 112, 3)
+    small = batch.reshape(len(batch), 7, 16, 7, 16, 3).mean((2, 4)).reshape(len(batch), -1)
+    return (small - small.mean(axis=1, keepdims=True)).astype(np.float32)
+
+
+def looks_of_floats(batch):
+    return looks(np.rint(batch * 128 + 127.5).astype(np.uint8))
+
+
+def random_pairs(seed, pairs=120, size=16, decimals=None):
+    """Embeddings (2n, D) of length 1 and same (n,)."""
+    rng = np.random.default_rng(seed)
+    same = rng.permutation(np.arange(pairs) % 2 == 0)
+    first, second = rng.normal(size=(2, pairs, size))
+    second[same] = first[same] + rng.normal(size=(same.sum(), size)) * rng.uniform(0.3, 2)
+    found = np.empty((2 * pairs, size))
+    found[::2], found[1::2] = first, second
+    found = verification.unit(found)
+    return (np.round(found, decimals) if decimals else found), same

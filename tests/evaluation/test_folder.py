@@ -1,0 +1,147 @@
+"""A folder of people, and the command that measures pairs."""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import looks_of_floats
+
+from facetrainer.cli import evaluate as evaluate_command
+from facetrainer.cli import folder as folder_command
+from facetrainer.data import synthetic as draw
+from facetrainer.data.images import decode
+from facetrainer.io import evalbin
+from facetrainer.metrics import verification
+from facetrainer.metrics.roc import Roc
+from facetrainer.reporting import folder as eval_folder
+
+
+@pytest.fixture
+def faces(workdir):
+    for k, faces in enumerate(draw.people(6, 5, seed=9)):
+        os.makedirs(f"faces/p{k}")
+        for i, face in enumerate(faces):
+            open(f"faces/p{k}/{i}.jpg", "wb").write(face)
+    return "faces"
+
+
+def test_folder_against_the_slow_way(faces):
+    folder = eval_folder.Eval_folder(looks_of_floats, faces)
+    own, strange, who = folder.leave_one_out()
+    for k, (vector, label) in enumerate(zip(folder.embeddings, folder.labels, strict=True)):
+        others = (folder.labels == label) & (np.arange(30) != k)
+        means = [
+            verification.unit(folder.embeddings[others if p == label else folder.labels == p].sum(0)[None])[0]
+            for p in range(6)
+        ]
+        cosine = np.array(means) @ vector
+        assert own[k] == pytest.approx(cosine[label], abs=1e-5)
+        cosine[label] = -np.inf
+        assert strange[k] == pytest.approx(cosine.max(), abs=1e-5) and who[k] == cosine.argmax()
+    accuracy, score, label = folder.do_evaluation()
+    lines = [
+        len(eval_folder.plot_tpr_far(score, label, new, name).axes[0].lines)
+        for new, name in ((True, "a"), (False, "b"), (True, "c"))
+    ]
+    assert lines == [1, 2, 1]
+    assert accuracy == np.mean(own > strange) and len(score) == 60 and label.sum() == 30
+    upper = np.triu_indices(30, 1)
+    cosine, same = (folder.embeddings @ folder.embeddings.T)[upper], (folder.labels[:, None] == folder.labels)[upper]
+    pairs, exact = folder.all_pairs(), Roc(cosine, same)
+    assert pairs.counts.sum(axis=1).tolist() == [np.sum(~same), np.sum(same)]
+    assert pairs.auc == pytest.approx(exact.auc, abs=1e-4) and pairs.tar(0.1) == pytest.approx(exact.tar(0.1), abs=0.03)
+    likest = folder.worst(3)
+    assert likest[0][2] == pytest.approx(cosine[~same].max(), abs=1e-6) and likest[3][2] == pytest.approx(
+        cosine[same].min(), abs=1e-6
+    )
+
+
+def test_folder_command(faces, capsys, monkeypatch):
+    pd.DataFrame({"person": [f"p{k}" for k in range(6)], "hat": ["yes", "no"] * 3}).to_csv("a.csv", index=False)
+    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _: looks_of_floats)
+    call = [
+        "-d",
+        faces,
+        "-m",
+        "any",
+        "-S",
+        "e.npz",
+        "--report",
+        "r.json",
+        "--worst",
+        "w.jpg",
+        "--slices",
+        "a.csv",
+        "--roc",
+        "roc.svg",
+    ]
+    assert folder_command.main(call) == 0
+    printed = capsys.readouterr().out
+    assert "leave-one-out top-1" in printed and "open set DIR@FAR=0.1" in printed
+    assert [line.split()[:2] for line in printed.splitlines() if line.strip().startswith("hat")] == [
+        ["hat", "no"],
+        ["hat", "yes"],
+        ["hat", "gap"],
+    ]
+    report = json.load(open("r.json"))
+    assert report["images"] == 30 and report["same pairs"] == 60 and report["different pairs"] == 375
+    assert decode(open("w.jpg", "rb").read()).shape == (12 * 112, 4 * 112, 3)
+    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _: pytest.fail("embeddings are kept"))
+    assert folder_command.main(["-d", faces, "-S", "e.npz"]) == 0
+    assert folder_command.main(["-d", faces]) == 1
+    assert "give a model with -m" in capsys.readouterr().err
+
+
+def test_folder_makes_a_verification_set(faces):
+    folder = eval_folder.Eval_folder(looks_of_floats, faces)
+    folder.generate_eval_pair_bin("own.bin", 20, 30, nfold=5)
+    found, same = evalbin.read_bin("own.bin")
+    who = {folder.source.read(i): folder.source.labels[i] for i in range(30)}
+    people = [who[image] for image in found]
+    assert same.tolist() == [a == b for a, b in zip(people[::2], people[1::2], strict=True)]
+    assert same.tolist() == ([True] * 4 + [False] * 6) * 5
+    with pytest.raises(ValueError, match="pairs of one person found, 1000 are asked for"):
+        folder.generate_eval_pair_bin("own.bin", 1000, 30)
+
+
+def test_evals_command(workdir, bin_file, capsys, monkeypatch):
+    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _: looks_of_floats)
+    call = [
+        "-m",
+        "m.keras",
+        "-t",
+        bin_file,
+        "-p",
+        "4",
+        "--folds",
+        "--bootstrap",
+        "50",
+        "--compare",
+        "o.keras",
+        "--calibrate",
+        "--json",
+        "r.json",
+    ]
+    assert evaluate_command.main(call) == 0
+    printed = capsys.readouterr().out
+    for text in (
+        "10-fold accuracy",
+        "VAL@FAR=1e-3",
+        "fold 10",
+        "4 principal components",
+        "95 % intervals",
+        "p = 1",
+        "m_thresholds.json",
+    ):
+        assert text in printed
+    (report,) = json.load(open("r.json"))
+    for way in (["-F"], ["--flip", "concat"], ["--centre"]):
+        assert evaluate_command.main(["-m", "m.keras", "-t", bin_file, "--json", "w.json", *way]) == 0
+        assert json.load(open("w.json"))[0]["auc"] != report["auc"]
+    assert (
+        report["protocol"]["sha256"] and report["compared"]["right here only"] == 0 and "10-fold" in report["protocol"]
+    )
+    assert evaluate_command.main(["-m", "m.keras", "-t", "none.bin"]) == 1
+    assert "does not exist" in capsys.readouterr().err
