@@ -50,10 +50,11 @@ def open_door(name: str) -> None:
     """Called by a file at the root of the repository: puts the package's module in its own place.
 
     Args:
-        name: `__name__` of the file.
+        name: `__name__` of the file. In a process that a command has started it is `__mp_main__`, and nothing is to be done.
     """
-    use_flat_names()
-    sys.modules[name] = importlib.import_module(MODULES[name])
+    if name in MODULES:
+        use_flat_names()
+        sys.modules[name] = importlib.import_module(MODULES[name])
 
 
 def _is_door(module):

@@ -1,6 +1,7 @@
 """Old notebooks' imports, in a folder that has files of the same names."""
 
 import os
+import runpy
 import subprocess
 import sys
 
@@ -69,6 +70,11 @@ def test_a_module_that_was_there_before_stays_and_is_named(tmp_path):
     code = "import models, warnings; warnings.simplefilter('error'); import facetrainer; facetrainer.use_flat_names()"
     error = python(tmp_path, code, ROOT)[1]
     assert "'models' was imported before from" in error and "facetrainer.use_flat_names() before other imports" in error
+
+
+@pytest.mark.parametrize("name", ["prepare_data", "train"])
+def test_processes_that_a_command_starts_run_the_script_under_another_name(name):
+    runpy.run_path(os.path.join(ROOT, f"{name}.py"), run_name="__mp_main__")
 
 
 def test_doors_stay_short():
