@@ -91,40 +91,50 @@ def _plain(value):
     return json.loads(json.dumps(value, default=value_of))
 
 
-def value_of(thing) -> object:
+def value_of(thing: object, depth: int = 8) -> object:
     """A thing by what it does: numbers and texts as they are, objects by class and settings, functions by their code.
 
-    Comments, line numbers and addresses do not count; the body of a function and what it refers to outside do.
+    Comments, line numbers and addresses do not count; the body of a function and what it closes over do.
+
+    Args:
+        thing: Anything.
+        depth: How deep to look into objects; below that the class alone counts.
+
+    Returns:
+        Nested dicts and lists of numbers and texts.
     """
     if isinstance(thing, (str, int, float, bool, type(None))):
         return thing
+    if depth == 0:
+        return type(thing).__name__
     if isinstance(thing, np.generic | np.ndarray):
-        return thing.tolist()
+        return thing.tolist() if thing.size <= 64 else f"array {thing.shape} {_digest(thing.tobytes())}"
     if isinstance(thing, dict):
-        return {str(key): value_of(one) for key, one in thing.items()}
-    if isinstance(thing, (list, tuple, set)):
-        return [value_of(one) for one in thing]
+        return {str(key): value_of(one, depth - 1) for key, one in thing.items()}
+    if isinstance(thing, (list, tuple)):
+        return [value_of(one, depth - 1) for one in thing]
+    if isinstance(thing, (set, frozenset)):
+        return sorted((value_of(one, depth - 1) for one in thing), key=repr)
     if isinstance(thing, types.FunctionType):
         return f"{thing.__qualname__} {_digest(_code(thing))}"
     if isinstance(thing, types.MethodType):
         return {"method": value_of(thing.__func__), "of": type(thing.__self__).__name__}
     if isinstance(thing, type):
         return f"{thing.__qualname__} {_digest(_class_code(thing))}".strip()
-    return {"class": value_of(type(thing)), **_settings(thing)}
+    return {"class": value_of(type(thing)), **_settings(thing, depth - 1)}
 
 
-def _settings(thing):
+def _settings(thing, depth):
     if isinstance(thing, keras.Model):
         return {"weights": len(thing.weights)}
     inner = getattr(thing, "loss", None)
     if callable(inner) and hasattr(thing, "reads"):  # KerasLoss: what it wraps
-        return {"loss": value_of(inner), "over": getattr(thing, "over", None)}
+        return {"loss": value_of(inner, depth), "over": getattr(thing, "over", None)}
     if dataclasses.is_dataclass(thing):
-        return {field.name: value_of(getattr(thing, field.name)) for field in dataclasses.fields(thing)}
+        return {field.name: value_of(getattr(thing, field.name), depth) for field in dataclasses.fields(thing)}
     if hasattr(thing, "get_config"):
-        config = thing.get_config()
-        return {str(key): value_of(one) for key, one in config.items() if key != "name"}
-    return {key: value_of(one) for key, one in vars(thing).items()} if hasattr(thing, "__dict__") else {}
+        return {str(key): value_of(one, depth) for key, one in thing.get_config().items() if key != "name"}
+    return {key: value_of(one, depth) for key, one in vars(thing).items()} if hasattr(thing, "__dict__") else {}
 
 
 def _digest(parts):
