@@ -303,6 +303,7 @@ def test_a_trained_model_in_a_new_stage_is_no_case_for_the_doctor(record, workdi
         ({"loss": np.full(100, 12.0)}, {"expected": 12}, "the loss has not begun to fall in 100 batches: 12.00, then 12.00"),
         ({"loss": np.linspace(9, 7, 100), "embedding_spread": 0.001}, {}, "all faces fall on nearly one point"),
         ({"loss": np.linspace(9, 7, 100), "active_triplets": 1.0, "triplet_loss": 0.35}, {"alpha": 0.35}, "equals its margin 0.35"),
+        ({"loss": np.full(100, 1.35), "regular_loss": 1.0, "active_triplets": 1.0}, {"alpha": 0.35}, "equals its margin 0.35"),
         ({"loss": np.linspace(9, 7, 100), "active_triplets": 0.001}, {"alpha": 0.35}, "only 0.1 % of the triplets are active"),
         ({"loss": np.linspace(9, 7, 100)}, {"optimizer": keras.optimizers.AdamW(0.1)}, "learning rate 0.1 is high for Adam"),
     ],

@@ -6,6 +6,7 @@ import logging
 import keras
 import numpy as np
 
+from facetrainer.optimizers import inner_of
 from facetrainer.training.state import Progress
 
 log = logging.getLogger("facetrainer")
@@ -108,7 +109,7 @@ class Doctor(keras.callbacks.Callback):
             self._say("the first loss is %.1f, an untrained model has about %.1f: are the images normalised, (x - 127.5) / 128, and "
                       "the labels right?", loss, self.expected.loss)  # fmt: skip
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        if isinstance(self.model.optimizer, keras.optimizers.Adam) and rate > 0.01:
+        if isinstance(inner_of(self.model.optimizer), keras.optimizers.Adam) and rate > 0.01:
             self._say("learning rate %g is high for Adam: use lr_base=0.001, or SGD for rates like 0.1", rate)
 
     def _level(self):
@@ -121,7 +122,7 @@ class Doctor(keras.callbacks.Callback):
 
     def _spread(self, logs):
         spread, active = logs.get("embedding_spread", 1.0), logs.get("active_triplets")
-        triplet = logs.get("triplet_loss", logs["loss"] - logs.get("regular_loss", 0.0))
+        triplet = logs.get("triplet_loss", logs["loss"])
         if spread < 0.02:
             self._say("all faces fall on nearly one point (embedding_spread %.3f, 1 is wide): lower lr_base, or train with softmax "
                       "before", spread)  # fmt: skip
