@@ -149,11 +149,15 @@ def _code(function, seen=()):
     outside = [
         _code(one, (*seen, function)) if isinstance(one, types.FunctionType) else repr(_shallow(one)) for one in cells
     ]
-    return _instructions(function.__code__), repr(function.__defaults__), tuple(outside)
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    return _instructions(function.__code__), repr(_shallow(defaults)), tuple(outside)
 
 
 def _shallow(value):
-    return value if isinstance(value, (str, int, float, bool, tuple, type(None))) else type(value).__name__
+    """Numbers and texts, also in lists and tuples; of anything else the class, never an address."""
+    if isinstance(value, (list, tuple)):
+        return [_shallow(one) for one in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else type(value).__name__
 
 
 def _instructions(code):

@@ -24,6 +24,8 @@ def same_code(x):
         (np.arange(3), np.arange(3), True),
         (np.arange(1000), np.arange(1000)[::-1], False),
         (same_code, same_code, True),
+        ((lambda d: lambda x, y=d: y)(Mine()), (lambda d: lambda x, y=d: y)(Mine()), True),
+        (lambda x, *, y=1: y, lambda x, *, y=2: y, False),
         (lambda x: x in {"a", "b"}, lambda x: x in {"a", "c"}, False),
         ((lambda k: lambda x: x * k)(2), (lambda k: lambda x: x * k)(3), False),
     ],
