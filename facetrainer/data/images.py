@@ -1,7 +1,16 @@
-"""Encoded image ↔ pixels, by OpenCV."""
+"""Encoded image ↔ pixels, by libjpeg-turbo (simplejpeg) and OpenCV.
+
+Images come from strangers: their size is read before they are decoded, and one of more than `max_pixels` is refused.
+"""
+
+import io
+import os
+import struct
 
 import cv2
 import numpy as np
+import simplejpeg
+from PIL import BmpImagePlugin, GifImagePlugin, Jpeg2KImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin
 
 IMAGE_TYPES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 BEGINNINGS = {
@@ -12,7 +21,15 @@ BEGINNINGS = {
     b"II*\0": ".tif",
     b"MM\0*": ".tif",
 }
-LARGEST = 1 << 30  # bytes: what claims to be larger than this when decoded is refused
+HEADERS = {
+    b"\x89PNG": PngImagePlugin.PngImageFile,
+    b"BM": BmpImagePlugin.BmpImageFile,
+    b"GIF8": GifImagePlugin.GifImageFile,
+    **dict.fromkeys((b"II*\0", b"MM\0*"), TiffImagePlugin.TiffImageFile),
+    **dict.fromkeys((b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51"), Jpeg2KImagePlugin.Jpeg2KImageFile),
+    **dict.fromkeys((b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"), PpmImagePlugin.PpmImageFile),
+}
+PIXELS_A_BYTE = 512  # a JPEG spends a bit on a block of 64 at least
 
 # Images are decoded by many threads at once: OpenCV's own would only fight with them over 112-pixel images.
 cv2.setNumThreads(1)
@@ -56,38 +73,79 @@ def pixels(images: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.asarray(images, np.float32) * 128 + 127.5), 0, 255).astype(np.uint8)
 
 
-def _decode_bytes(data):
-    if data[:2] == b"\xff\xd8":
-        _check_jpeg(data)
+def max_pixels() -> int:
+    """Height times width beyond which an image is refused: the environment variable `FACE_MAX_PIXELS`, 50 million unless set."""
+    given = os.environ.get("FACE_MAX_PIXELS", "50_000_000")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+        return int(float(given))
+    except ValueError:
+        raise ValueError(f"FACE_MAX_PIXELS: expected a number of pixels, 50_000_000. Received: {given!r}") from None
+
+
+def _decode_bytes(data):
+    is_jpeg = data[:2] == b"\xff\xd8"
+    height, width = size_of(data)
+    if height * width > max_pixels():
+        raise ValueError(
+            f"the image claims {height}×{width} pixels, more than {max_pixels():,}: set FACE_MAX_PIXELS to read it."
+        )
+    return _decode_jpeg(data, height * width) if is_jpeg else _decode_other(data)
+
+
+def _decode_jpeg(data, claimed):
+    """What other decoders forgive, a file that ends early and is half a face on grey, is an error here."""
+    if claimed > PIXELS_A_BYTE * len(data):
+        raise ValueError(f"the JPEG claims {claimed} pixels in {len(data)} bytes")
+    try:
+        image = simplejpeg.decode_jpeg(data, strict=True)
+    except ValueError as error:
+        if "premature end" in str(error).lower():
+            raise ValueError(f"the JPEG is cut off after {len(data)} bytes: {error}") from None
+        return _decode_other(data)  # smaller faults, stray bytes between markers, which harm no pixel
+    return _decode_other(data) if b"Exif" in data[:64] else image  # OpenCV turns it as the camera was held
+
+
+def _decode_other(data):
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         raise ValueError(f"OpenCV cannot decode it: {error.err}") from None
     if image is None:
-        raise ValueError(f"not an image: {len(data)} bytes beginning with {data[:4]!r}")
+        raise ValueError(f"the image is damaged: {len(data)} bytes beginning with {data[:4]!r}")
     return image
 
 
-def _check_jpeg(data):
-    """What libjpeg forgives: a file that ends early is half a face on grey, a damaged header claims gigabytes."""
-    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise ValueError(f"the JPEG is cut off after {len(data)} bytes")
-    height, width = jpeg_size(data)
-    if height * width * 3 > LARGEST:
-        raise ValueError(f"the JPEG claims {height}×{width} pixels")
+def size_of(data: bytes) -> tuple[int, int]:
+    """Height and width that an encoded image claims, without decoding it.
+
+    Args:
+        data: JPEG, PNG, BMP, WebP, TIFF, PNM, JPEG 2000 or GIF.
+
+    Raises:
+        ValueError: It is none of these, or its header is damaged.
+    """
+    try:
+        if data[:2] == b"\xff\xd8":
+            return simplejpeg.decode_jpeg_header(data, strict=False)[:2]
+        if data[:4] == b"RIFF":
+            return _webp_size(data)
+        reader = next(reader for begin, reader in HEADERS.items() if data.startswith(begin))
+        with reader(io.BytesIO(data)) as image:
+            return image.height, image.width
+    except Exception as error:  # a damaged header can raise nearly anything
+        raise ValueError(f"not an image: {len(data)} bytes beginning with {data[:4]!r}") from error
 
 
-def jpeg_size(data: bytes) -> tuple[int, int]:
-    """Height and width from the frame header, without decoding; (0, 0) where there is none."""
-    at = 2
-    while at + 9 < len(data):
-        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if data[at] != 0xFF:
-            break
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
-        at += 2 + length if kind != 0xFF else 1
-    return 0, 0
+def _webp_size(data):
+    """RFC 9649, sections 2.5 to 2.7; Pillow would make a canvas of that size first."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[27:30], "little"), 1 + int.from_bytes(data[24:27], "little")
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return 1 + (bits >> 14 & 0x3FFF), 1 + (bits & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return height & 0x3FFF, width & 0x3FFF
 
 
 def encode(image: np.ndarray, kind: str = ".jpg", quality: int = 95) -> bytes:

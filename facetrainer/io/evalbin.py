@@ -1,107 +1,184 @@
 """InsightFace verification sets: a `.bin` is a pickle of (images, issame_list).
 
-They come from the internet, so they are read with an unpickler that can build bytes, lists, bools, numbers, numpy arrays and
-mxnet's NDArray, and nothing else.
+They come from the internet: `io.pickled` reads them with stand-ins for the few things that mxnet, InsightFace and numpy write there,
+and numpy itself gets nothing but a literal type, a shape that matches the bytes, and the bytes.
 """
 
-import io
+import math
 import pickle
 
 import numpy as np
 
+from facetrainer.io import pickled
 from facetrainer.io.mxnetfile import ndarray
 from facetrainer.utils.files import replacing
+
+TYPES = {
+    **dict.fromkeys(("b1", "?", "bool"), "?"),
+    **dict.fromkeys(("u1", "uint8", "B"), "u1"),
+    **{f"{kind}{size}": f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)},
+    "i1": "i1",
+}
 
 
 def _bytes(value=b"", encoding="latin1"):
     """`bytes`, `bytearray` and `_codecs.encode` as pickles of bytes call them: never with a size, which would be memory for the asking."""
     if isinstance(value, str) and encoding in ("latin1", "latin-1"):
         return value.encode("latin1")
-    if isinstance(value, (bytes, bytearray)):
-        return bytes(value)
-    raise pickle.UnpicklingError(f"bytes made of a {type(value).__name__}")
+    if isinstance(value, bytes):
+        return value
+    raise ValueError(f"bytes made of a {type(value).__name__}")
 
 
-ALLOWED = {
-    ("_codecs", "encode"): _bytes,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
-ALLOWED |= {(module, name): _bytes for module in ("builtins", "__builtin__") for name in ("bytes", "bytearray")}
-ALLOWED |= {
-    (f"numpy.{core}.{place}", function.__name__): function
+def _plain(value):
+    """Texts of Python 2 come as bytes."""
+    return value.decode("latin1") if isinstance(value, bytes) else value
+
+
+class Type(pickled.Buildable):
+    """Stand-in for `numpy.dtype`: a literal name of booleans or integers; what its state says is not looked at but for the byte order."""
+
+    def __init__(self, name, *_):
+        if _plain(name) not in TYPES:
+            raise ValueError(f"an array of {str(_plain(name))[:40]!r}; expected uint8, booleans or integers")
+        self.dtype = np.dtype(TYPES[_plain(name)])
+
+    def build(self, state):
+        if isinstance(state, tuple) and len(state) > 1 and _plain(state[1]) == ">":
+            self.dtype = self.dtype.newbyteorder(">")
+
+
+def _array(shape, kind, data, in_columns=False):
+    """Array of a shape that its bytes fill."""
+    if not isinstance(kind, Type) or not isinstance(data, bytes) or not isinstance(shape, tuple) or len(shape) > 4:
+        raise ValueError("an array without type, shape or bytes")
+    if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) * kind.dtype.itemsize != len(data):
+        raise ValueError(f"an array of shape {shape[:4]} and type {kind.dtype} in {len(data)} bytes")
+    return np.frombuffer(data, kind.dtype).reshape(shape, order="F" if in_columns else "C")
+
+
+class Array(pickled.Buildable):
+    """Stand-in for `numpy.ndarray`, which gets its content as a state."""
+
+    def __init__(self, *_):
+        self.array = None
+
+    def build(self, state):
+        _, shape, kind, in_columns, data = state
+        self.array = _array(shape, kind, data, bool(in_columns))
+
+
+class NDArray(pickled.Buildable):
+    """What mxnet's arrays are pickled as: an object whose state holds the bytes of `NDArray::Save`."""
+
+    def __init__(self, *_):
+        self.array = None
+
+    def build(self, state):
+        handle = state.get("handle", state.get(b"handle")) if isinstance(state, dict) else None
+        if not isinstance(handle, bytes):
+            raise ValueError("an NDArray without its bytes")
+        self.array, _ = ndarray(handle)
+
+
+def _scalar(kind, data):
+    return _array((), kind, data).item()
+
+
+def _from_buffer(data, kind, shape, order="C", *_):
+    return _array(shape, kind, data, _plain(order) == "F")
+
+
+def _instance(kind, *_):
+    """`copyreg._reconstructor`, as protocols 0 and 1 make an mxnet array."""
+    if not isinstance(kind, pickled.Name) or kind.make is not NDArray:
+        raise ValueError("an instance of another class than mxnet's NDArray")
+    return NDArray()
+
+
+KNOWN = {("_codecs", "encode"): _bytes, ("numpy", "ndarray"): "ndarray", ("numpy", "dtype"): Type}
+KNOWN |= {(module, name): _bytes for module in ("builtins", "__builtin__") for name in ("bytes", "bytearray")}
+KNOWN |= {(module, "object"): "object" for module in ("builtins", "__builtin__")}
+KNOWN |= {(module, "_reconstructor"): _instance for module in ("copyreg", "copy_reg")}
+KNOWN |= {(module, "NDArray"): NDArray for module in ("mxnet.ndarray.ndarray", "mxnet.ndarray")}
+KNOWN |= {
+    (f"numpy.{core}.{place}", name): stand_in
     for core in ("core", "_core")
-    for place, function in (
-        ("multiarray", np.ones(1).__reduce__()[0]),  # _reconstruct
-        ("multiarray", np.bool_(True).__reduce__()[0]),  # scalar
-        ("numeric", np.ones(1).__reduce_ex__(5)[0]),  # _frombuffer
+    for place, name, stand_in in (
+        ("multiarray", "_reconstruct", Array),
+        ("multiarray", "scalar", _scalar),
+        ("numeric", "_frombuffer", _from_buffer),
     )
 }
 
 
-class NDArray:
-    """What mxnet's arrays are pickled as: an object whose state holds the bytes of `NDArray::Save`."""
-
-    def __init__(self, handle=None):
-        self.array = None
-
-    def __setstate__(self, state):
-        handle = state.get("handle", state.get(b"handle")) if isinstance(state, dict) else None
-        if not isinstance(handle, (bytes, bytearray)):
-            raise pickle.UnpicklingError("an NDArray without its bytes")
-        self.array, _ = ndarray(bytes(handle))
-
-
-ALLOWED |= {(module, "NDArray"): NDArray for module in ("mxnet.ndarray.ndarray", "mxnet.ndarray")}
-
-
-class SafeUnpickler(pickle._Unpickler):
-    """Refuses every global that is not needed for lists of bytes and arrays.
-
-    The one written in Python: the other reserves whatever memory a damaged length or memo number asks for.
-    """
-
-    def find_class(self, module, name):
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(
-                f"it asks for '{module}.{name}'; an evaluation set needs bytes, lists, bools and numpy arrays only. "
-                "Do not open this file with pickle.load: it may run code."
-            )
-        return ALLOWED[module, name]
-
-
 def read_bin(path: str) -> tuple[list[bytes | np.ndarray], np.ndarray]:
-    """`.bin` → (2n images as encoded bytes or uint8 arrays, issame bool (n,)); ValueError on anything else."""
+    """Reads a verification set.
+
+    Args:
+        path: The `.bin`.
+
+    Returns:
+        2n images as encoded bytes or uint8 arrays, and which of the n pairs are of one person, bool.
+
+    Raises:
+        ValueError: It is anything else, or asks for anything but bytes and arrays.
+    """
     with open(path, "rb") as file:
-        data = file.read()
+        found = _load(path, file.read())
+    images, same = (list(_content(one)) if isinstance(one, (Array, list, tuple, np.ndarray)) else None for one in found)
+    if images is None or same is None or len(images) != 2 * len(same) or len(same) == 0:
+        counts = [len(one) if one is not None else "no list of" for one in (images, same)]
+        raise ValueError(f"{path}: expected two images a pair. Received: {counts[0]} images, {counts[1]} pairs")
+    same = np.array([_flag(one, path) for one in same], bool)
+    for k, image in enumerate(images):  # in place: what is read goes as its image comes
+        images[k] = _image(image, path)
+    return images, same
+
+
+def _load(path, data):
+    """The two parts of the pickle; its bytes are not needed after."""
     try:
-        images, same = SafeUnpickler(io.BytesIO(data), encoding="bytes").load()
-        images, same = list(images), np.array([_flag(one) for one in same], bool)
-    except Exception as error:  # a damaged pickle can raise nearly anything
+        found = pickled.load(data, KNOWN)
+    except ValueError as error:
         raise ValueError(f"{path} is not a readable evaluation set: {error}") from error
-    if len(images) != 2 * len(same) or len(same) == 0:
-        raise ValueError(f"{path}: expected two images a pair. Received: {len(images)} images, {len(same)} pairs")
-    return [_image(image, path) for image in images], same
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        raise ValueError(f"{path} is not a readable evaluation set: expected a pickle of (images, issame_list)")
+    return found
 
 
-def _flag(value):
-    if isinstance(value, (bool, int, np.bool_, np.integer)):
+def _content(value):
+    """Stand-in of an array → the array."""
+    return value.array if isinstance(value, (Array, NDArray)) else value
+
+
+def _flag(value, path):
+    value = _content(value)
+    if isinstance(value, (bool, int, np.bool_, np.integer)) or isinstance(value, np.ndarray) and value.ndim == 0:
         return bool(value)
-    raise ValueError(f"issame_list holds a {type(value).__name__}")
+    raise ValueError(f"{path}: issame_list holds a {type(value).__name__}; expected True and False")
 
 
 def _image(image, path):
-    if isinstance(image, (bytes, bytearray)):
-        return bytes(image)
-    array = image.array if isinstance(image, NDArray) else image
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path}: expected images as bytes or uint8 arrays. Received: {type(array).__name__}")
-    if array.dtype != np.uint8 or array.ndim not in (1, 2, 3):
-        raise ValueError(f"{path}: expected images as bytes or uint8 arrays. Received: {array.dtype} {array.shape}")
+    if isinstance(image, bytes):
+        return image
+    array = _content(image)
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (1, 2, 3):
+        what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"{path}: expected images as bytes or uint8 arrays. Received: {what}")
+    if array.ndim == 3 and array.shape[2] not in (1, 3):
+        raise ValueError(f"{path}: expected images of one or three channels. Received: shape {array.shape}")
     return array.tobytes() if array.ndim == 1 else array
 
 
 def write_bin(path: str, images: list[bytes], same: list[bool], protocol: int = 4) -> None:
-    """Write (images, issame_list) as InsightFace does; the file is there when it is whole."""
+    """Writes (images, issame_list) as InsightFace does; the file is there when it is whole.
+
+    Args:
+        path: The `.bin`.
+        images: 2n encoded images.
+        same: Whether each of the n pairs is of one person.
+        protocol: Of the pickle.
+    """
     with replacing(path) as part, open(part, "wb") as file:
         pickle.dump((list(images), [bool(s) for s in same]), file, protocol=protocol)
