@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-d", "--dest_file", help="npz to write; default: name of the data + _topk_75.npz")
     main.add_argument("-t", "--deg_thresh", type=float, default=75, help="largest angle to the main sub-center")
     main.add_argument("-L", "--limit", type=int, default=0, help="first so many people only")
+    run.add_trusted(main)
     return main
 
 
@@ -30,6 +31,6 @@ def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
     return run.call(
         parser(),
-        lambda a: print(cleaning.data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit)),
+        lambda a: print(cleaning.data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit, trusted=a.trusted)),
         argv,
     )

@@ -76,25 +76,27 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("info", help="input, embedding, preprocessing, head, parameters")
     one.add_argument("file")
     one.set_defaults(work=info)
+    for one in commands.choices.values():
+        run.add_trusted(one)
     return whole
 
 
-def open_model(path: str, size: tuple[int, int] = (112, 112)) -> tuple[keras.Model, object]:
+def open_model(path: str, size: tuple[int, int] = (112, 112), trusted: bool = False) -> tuple[keras.Model, object]:
     """Model file → (basic model, head or None)."""
     if path.endswith(FOREIGN) or os.path.isdir(path):
-        return models.import_weights(path, (*size, 3)), None
-    return models.split(models.load(path, compile=False))
+        return models.import_weights(path, (*size, 3), trusted), None
+    return models.split(models.load(path, compile=False, trusted=trusted))
 
 
 def import_(a) -> None:
     """`import`: write the Keras model, then run its source beside it where that can be run."""
-    model, _ = open_model(a.file, a.size)
+    model, _ = open_model(a.file, a.size, a.trusted)
     stem, suffix = os.path.splitext(os.path.normpath(a.file))
     output = a.output or stem + ("_basic.keras" if suffix == ".keras" else ".keras")
     models.save(model, output)
     print(f"{output}: {about(model)}")
     try:
-        source = running_source(a.file)
+        source = running_source(a.file, a.trusted)
     except (ImportError, ValueError) as error:
         print(f"not compared: {error}")
         return
@@ -106,7 +108,7 @@ def import_(a) -> None:
     )
 
 
-def running_source(path: str):
+def running_source(path: str, trusted: bool = False):
     """Foreign file → what its own program makes of images (x − 127.5) / 128.  ValueError where it holds no program."""
     if path.endswith(".onnx"):
         run = opening.interface(path)
@@ -114,7 +116,7 @@ def running_source(path: str):
             return lambda images: run(images * np.float32(128) + np.float32(127.5))
         return lambda images: run(images * np.float32(128 / 127.5))
     if os.path.isdir(path):
-        return opening.interface(path)
+        return opening.interface(path, trusted=trusted)
     if path.endswith((".params", ".json")):
         need("mxnet", "mxnet", "running the source")
     if path.endswith((".h5", ".keras")):
@@ -124,7 +126,7 @@ def running_source(path: str):
 
 def export(a) -> None:
     """`export`: write, run what was written, say how far it is from the model; the same as JSON beside it."""
-    model, _ = open_model(a.model)
+    model, _ = open_model(a.model, trusted=a.trusted)
     output = a.output or _name(a)
     images = compare.sample(a.data, 128, model.input_shape[1:3]) if a.data else None
     exporters.write(model, output, a.to, a.quantize, images, not a.normalised_input, a.unit_length, a.batch)
@@ -139,7 +141,7 @@ def export(a) -> None:
 
 def _compared(model, output, images, pairs_file):
     """Print and return how far the file is from the model."""
-    embedders = {"before": opening.interface(model), "after": opening.interface(output)}
+    embedders = {"before": opening.interface(model), "after": opening.interface(output, trusted=True)}
     seen = compare.sample(None, 16, model.input_shape[1:3]) if images is None else images[:16]
     largest, cosine = compare.difference(*embedders.values(), seen)
     text = f"largest difference {largest:.1e} (unit length), lowest cosine {cosine:.7f}"
@@ -173,7 +175,7 @@ def bench(a) -> None:
 
 def _bench_model(name, a):
     if os.path.exists(name):
-        return open_model(name)[0]
+        return open_model(name, trusted=a.trusted)[0]
     tail = a.tail or backbones.TAILS.get(name.lower(), "GDC")
     return models.buildin_models(name, 0, a.emb_shape, output_layer=tail, use_bias=tail in ("E", "H"))
 
@@ -182,7 +184,7 @@ def info(a) -> None:
     """`info`: print what a file is."""
     if a.file.endswith((".tflite", ".onnx")):
         return _file_info(a.file)
-    model, head = open_model(a.file)
+    model, head = open_model(a.file, trusted=a.trusted)
     raw = model.inputs[0].dtype == "uint8"
     print(f"input          {_input_text(model, raw)}")
     print(f"embedding      {model.output_shape[-1]}")

@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--use_fp16", action="store_true", help="embeddings as float16")
     main.add_argument("--save_npz", action="store_true", help="npz with the images' names, no TFRecord")
     main.add_argument("-R", "--recover", action="store_true", help="go on with a run that was broken off")
+    run.add_trusted(main)
     return main
 
 

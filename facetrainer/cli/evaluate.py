@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "--reject", metavar="PNG", help="error-versus-reject curve of the embedding's length as quality of an image"
     )
     main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
+    run.add_trusted(main)
     return main
 
 
@@ -68,7 +69,7 @@ def _run(a):
 def _evaluated(a, pairs):
     """Prints and returns all that is asked for about one set."""
     flip = "" if a.no_flip else a.flip
-    embeddings = evals.Embedder(a.basic_model, a.batch_size).of_encoded(pairs.images, flip)
+    embeddings = evals.Embedder(a.basic_model, a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip)
     scores, same = evals.scores_of(embeddings, centre=a.centre), pairs.same
     result = evals.verify(scores, same, pairs.name, flip, pairs.sha256)
     print(result)
@@ -97,7 +98,7 @@ def _evaluated(a, pairs):
     if a.reject:
         found["reject"] = _reject(embeddings, scores, same, a.reject)
     if a.compare:
-        other = evals.scores_of(evals.Embedder(a.compare, a.batch_size).of_encoded(pairs.images, flip), centre=a.centre)
+        other = evals.scores_of(evals.Embedder(a.compare, a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip), centre=a.centre)
         mine, theirs, p = evals.mcnemar(evals.fold_correct(scores, same), evals.fold_correct(other, same))
         found["compared"] = {"model": a.compare, "right here only": mine, "right there only": theirs, "p": p}
         print(f"  against {a.compare}: {mine} pairs right here only, {theirs} there only, p = {p:.3g}")

@@ -19,7 +19,7 @@ from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 
 aligning, reporting = later("facetrainer.preparing.align"), later("facetrainer.reporting.folder")
-alignment = later("facetrainer.data.alignment")
+alignment, opening = later("facetrainer.data.alignment"), later("facetrainer.evaluation.interface")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "--worst", metavar="JPG", help="picture of the worst pairs: different people left, one person right"
     )
     main.add_argument("--slices", metavar="CSV", help="image or person, and attributes: metrics of each group")
+    run.add_trusted(main)
     main.add_argument("--roc", metavar="PNG", help="ROC of leave-one-out scores")
     return main
 
@@ -50,7 +51,8 @@ def _run(a):
     path = _aligned(a.data_path) if a.detection else a.data_path
     if not a.model_file and not (a.save_embeddings and os.path.exists(a.save_embeddings)):
         raise ValueError("give a model with -m, or embeddings kept before with -S.")
-    folder = reporting.Eval_folder(a.model_file, path, a.batch_size, a.save_embeddings)
+    model = a.model_file and opening.interface(a.model_file, trusted=a.trusted)
+    folder = reporting.Eval_folder(model, path, a.batch_size, a.save_embeddings)
     found = folder.report()
     for name, value in found.items():
         print(f"{name:>24}  {value:,}" if isinstance(value, int) else f"{name:>24}  {value:.4f}")

@@ -24,6 +24,7 @@ from facetrainer.utils.lazy import later
 
 cached, evaluation = later("facetrainer.io.cached"), later("facetrainer.evaluation.ijb")
 np, opening, tables = later("numpy"), later("facetrainer.evaluation.interface"), later("facetrainer.reporting.ijb")
+embedding = later("facetrainer.evaluation.embedder")
 log = logging.getLogger("facetrainer")
 
 
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-B", "--is_bunch", action="store_true", help="all eight combinations of N, D, F")
     main.add_argument("-N", "--is_one_2_N", action="store_true", help="1:N")
     main.add_argument("-F", "--force_reload", action="store_true", help="make embeddings anew")
+    run.add_trusted(main)
     main.add_argument("-P", "--plot_only", nargs="*", metavar="GLOB", help="pictures of results written with -L")
     return main
 
@@ -87,7 +89,8 @@ def _run(a):
     result = a.save_result or os.path.join("IJB_result", f"{model_name}_{a.subset}_{kind}.npz")
     restore = None if a.model_file else result
     keep = _keep(a.model_file, os.path.dirname(result), f"{model_name}_{a.subset}") if a.model_file else None
-    test = evaluation.IJB_test(a.model_file, a.data_path, a.subset, a.batch_size, a.force_reload, restore, keep)
+    model = a.model_file and embedding.Embedder(a.model_file, a.batch_size, trusted=a.trusted)
+    test = evaluation.IJB_test(model, a.data_path, a.subset, a.batch_size, a.force_reload, restore, keep)
     picture = os.path.splitext(result)[0] + ".png"
     if a.is_one_2_N:
         found = test.run_model_test_1N()

@@ -80,7 +80,7 @@ def run_check(a):
     if a.detector:
         check.check_alignment(source, detect.detector(a.detector), report, a.sample)
     if a.model:
-        people.check_people(source, embedding.Embedder(a.model, 256), report, a.eval, a.threshold)
+        people.check_people(source, embedding.Embedder(a.model, 256, trusted=a.trusted), report, a.eval, a.threshold)
     if a.keep:
         _keep(source, report, a.keep)
     return report.finish(os.path.splitext(a.keep)[0] if a.keep else os.path.basename(os.path.normpath(a.source)))
@@ -171,6 +171,8 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument(flag, **options)
         one.add_argument("--workers", type=int, default=0, help="as many as cores unless given")
         one.add_argument("--json", metavar="FILE", help="report: counts, and every file left out with its reason")
+        if name == "check":
+            run.add_trusted(one)
         one.set_defaults(work=work)
     return main
 

@@ -52,6 +52,13 @@ def with_debug(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def add_trusted(parser: argparse.ArgumentParser) -> None:
+    """Adds `--trusted`, for commands that open model files."""
+    parser.add_argument(
+        "--trusted", action="store_true", help="the model file may run code: SavedModel, torch-jit, Keras files with Lambda layers"
+    )
+
+
 def describe(prog: str, text: str | None, **kwargs) -> argparse.ArgumentParser:
     """A parser that prints `text` as it is written, and names the command as it was called.
 

@@ -23,10 +23,17 @@ class Embedder:
         model: Keras model, model file, or function of normalised images; see `interface`.
         batch_size: Images at a time. Defaults to `128`.
         size: `(height, width)` of the images. Defaults to what the model takes.
+        trusted: Whether a model file may run code of its own, see `interface`. Defaults to `False`.
     """
 
-    def __init__(self, model: str | keras.Model | Callable, batch_size: int = 128, size: tuple[int, int] | None = None):
-        self.embed, self.batch_size = interface(model), batch_size
+    def __init__(
+        self,
+        model: str | keras.Model | Callable,
+        batch_size: int = 128,
+        size: tuple[int, int] | None = None,
+        trusted: bool = False,
+    ):
+        self.embed, self.batch_size = interface(model, trusted=trusted), batch_size
         self.size = size or image_size(self.embed)
 
     def decode(self, images: Sequence) -> np.ndarray:

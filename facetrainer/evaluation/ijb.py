@@ -158,9 +158,9 @@ class Kept:
 
 def _of_bytes(model):
     """→ function of uint8 images; a function given is taken as it is."""
-    if callable(model) and not isinstance(model, keras.Model):
+    if callable(model) and not isinstance(model, keras.Model | Embedder):
         return model
-    embed = Embedder(model)
+    embed = model if isinstance(model, Embedder) else Embedder(model)
     return lambda images: embed(embed.decode(images), flip=False)
 
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from facetrainer.data.images import grey, pixels
+from facetrainer.io import zipped
 from facetrainer.models import FaceModel, saving
 from facetrainer.utils.optional import need
 from facetrainer.weights.importers import import_weights
@@ -15,16 +16,19 @@ from facetrainer.weights.importers import import_weights
 Interface = Callable[[np.ndarray], np.ndarray]
 
 
-def interface(model: str | keras.Model | Callable, threads: int | None = None, delegate: bool = True) -> Interface:
+def interface(
+    model: str | keras.Model | Callable, threads: int | None = None, delegate: bool = True, trusted: bool = False
+) -> Interface:
     """Keras model or file (.keras, .h5, SavedModel folder), ONNX, torch-jit or state dict (.pt, .pth), LiteRT (.tflite), MXNet
     (-symbol.json, .params or "prefix,epoch"), or a callable as it is.
 
     Images are (x − 127.5) / 128; a file that takes uint8 gets them back as they were. A full model gives the embedding under its
     head. ImportError names the extra that a file needs. `image_size` tells the height and width that the result takes.
     `threads` (None: as the library likes) and `delegate` (LiteRT's XNNPACK) are for LiteRT and ONNX.
+    SavedModel folders and torch-jit files are programs, and a Keras file may bring some along: they run with `trusted` only.
     """
     if isinstance(model, str):
-        return _open(model, threads, delegate)
+        return _open(model, threads, delegate, trusted)
     if isinstance(model, keras.Model):
         return _keras(model)
     if callable(model):
@@ -54,16 +58,16 @@ def _with_channels(images, channels):
     return np.repeat(images, 3, axis=-1) if channels == 3 > images.shape[-1] else images
 
 
-def _open(path, threads, delegate):
+def _open(path, threads, delegate, trusted):
     path = file_of(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"model file {path!r} does not exist.")
     suffix = os.path.splitext(path)[1]
     if os.path.isdir(path):
-        return _saved_model(path)
+        return _saved_model(path, trusted)
     if suffix not in OPENERS:
         raise ValueError(f"model file {path!r}: expected {', '.join(OPENERS)} or a SavedModel folder.")
-    return OPENERS[suffix](path, threads, delegate)
+    return OPENERS[suffix](path, threads=threads, delegate=delegate, trusted=trusted)
 
 
 def file_of(model: str) -> str:
@@ -82,7 +86,18 @@ def _keras(model):
     )
 
 
-def _saved_model(path):
+def _refuse_program(path, kind):
+    raise ValueError(
+        f"{path} is {kind}: a program, which can read and write files when it runs. If you trust where it comes from, open it with "
+        "trusted=True (--trusted)."
+    )
+
+
+def _saved_model(path, trusted):
+    if not os.path.exists(os.path.join(path, "saved_model.pb")):
+        raise ValueError(f"{path} is a folder without saved_model.pb: expected a SavedModel folder or a model file.")
+    if not trusted:
+        _refuse_program(path, "a SavedModel folder")
     layer = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
     (wanted,) = layer.call_endpoint_fn.structured_input_signature[1].values()
     fit = pixels if wanted.dtype.name == "uint8" else np.float32
@@ -94,7 +109,7 @@ def _saved_model(path):
     return _sized(embed, wanted.shape[1:])
 
 
-def _onnx(path, threads, delegate):
+def _onnx(path, threads, delegate, trusted):
     runtime = need("onnxruntime", "onnxruntime", path)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or 0
@@ -112,10 +127,12 @@ def _onnx(path, threads, delegate):
     return _sized(embed, [*wanted.shape[2:], wanted.shape[1]] if channels_first else wanted.shape[1:])
 
 
-def _torch(path, threads, delegate):
+def _torch(path, threads, delegate, trusted):
     """A state dict holds no program and is imported; what torch.jit saved holds one."""
     if not _is_program(path):
         return _keras(import_weights(path))
+    if not trusted:
+        _refuse_program(path, "a torch-jit file")
     torch = need("torch", "torch", path)
     module = torch.jit.load(path, map_location="cpu").eval()
 
@@ -127,11 +144,13 @@ def _torch(path, threads, delegate):
 
 
 def _is_program(path):
-    with zipfile.ZipFile(path) as archive:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipped.open_zip(path) as archive:
         return any(name.endswith("constants.pkl") for name in archive.namelist())
 
 
-def _litert(path, threads, delegate):
+def _litert(path, threads, delegate, trusted):
     litert = need("ai_edge_litert.interpreter", "ai-edge-litert", path)
     kind = litert.OpResolverType.BUILTIN if delegate else litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = litert.Interpreter(path, num_threads=threads, experimental_op_resolver_type=kind)
@@ -161,13 +180,17 @@ def _in_pieces(embed, size):
     return lambda images: np.concatenate([piece(images[i : i + size]) for i in range(0, len(images), size)])
 
 
-def _imported(path, threads, delegate):
+def _imported(path, threads, delegate, trusted):
     return _keras(import_weights(path))
 
 
+def _opened(path, threads, delegate, trusted):
+    return _keras(saving.load(path, compile=False, trusted=trusted))
+
+
 OPENERS = {
-    ".keras": lambda path, *_: _keras(saving.load(path, compile=False)),
-    ".h5": lambda path, *_: _keras(saving.load(path, compile=False)),
+    ".keras": _opened,
+    ".h5": _opened,
     ".onnx": _onnx,
     ".pt": _torch,
     ".pth": _torch,

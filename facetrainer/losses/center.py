@@ -22,6 +22,11 @@ class CenterLoss(FaceLoss):
         self.num_classes, self.emb_shape, self.alpha = num_classes, emb_shape, alpha
         self.initial_file = initial_file
 
+    @classmethod
+    def from_config(cls, config):
+        """A model file holds the centers themselves: what file they once came from is not read again."""
+        return cls(**{key: value for key, value in config.items() if key != "initial_file"})
+
     def fresh(self):
         copy = super().fresh()
         copy.initial_file = self.initial_file

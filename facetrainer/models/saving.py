@@ -8,13 +8,30 @@ from keras import layers
 
 from facetrainer import losses, optimizers  # noqa: F401  registers them, so that saved models are found
 from facetrainer.heads import Head, NormDense
+from facetrainer.models import vetting
 from facetrainer.models.face_model import FaceModel
 from facetrainer.utils.files import replacing
 from facetrainer.utils.finite import NotFiniteError, first_not_finite
 
 
-def load(path: str, custom_objects: dict | None = None, compile: bool = True) -> keras.Model:
-    """`.keras` or `.h5` → model; every registered loss, head and model of ours is known here, and `.h5` files of Keras 2 are read."""
+def load(
+    path: str, custom_objects: dict | None = None, compile: bool = True, trusted: bool = False
+) -> keras.Model:
+    """Opens a model file.
+
+    Every registered loss, head and model of ours is known here, and `.h5` files of Keras 2 are read.
+
+    Args:
+        path: `.keras` or `.h5`.
+        custom_objects: Further classes, by the names that stand in the file.
+        compile: Whether to compile the model as it was compiled when it was saved. Defaults to `True`.
+        trusted: Leaves out the look at the file (see `models.vetting`) and lets Keras run what the file brings along, as Lambda layers. For
+            files of your own. Defaults to `False`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or holds more than a network.
+    """
     if not os.path.exists(path):
         raise FileNotFoundError(f"model file {path!r} does not exist. Expected a .keras or .h5 file.")
     if not path.endswith((".keras", ".h5", ".hdf5")):
@@ -22,7 +39,34 @@ def load(path: str, custom_objects: dict | None = None, compile: bool = True) ->
             f"model file {path!r}: expected .keras or .h5. Files of other programs: models.import_weights."
         )
     known = {**(KERAS_2 if path.endswith(".h5") else {}), **(custom_objects or {})}
-    return keras.models.load_model(path, custom_objects=known, compile=compile)
+    if trusted:
+        return keras.models.load_model(path, custom_objects=known, compile=compile, safe_mode=False)
+    vetting.check(path, known)
+    with vetting.settings_kept(path):
+        try:
+            return keras.models.load_model(path, custom_objects=known, compile=compile, safe_mode=True)
+        except Exception as error:  # Keras raises nearly anything for weights that do not fit
+            raise ValueError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def load_weights(model: keras.Model, path: str) -> None:
+    """Puts the weights of a file into a model.
+
+    Args:
+        model: Any model.
+        path: `.weights.h5`, `.h5` or `.keras` of a model of the same layers.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, holds more than numbers, or has other layers.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"weights file {path!r} does not exist.")
+    vetting.check_weights(path)
+    try:
+        model.load_weights(path)
+    except Exception as error:  # Keras raises nearly anything for weights that do not fit
+        raise ValueError(f"{path}: its weights do not fit the model: {error}") from error
 
 
 def _without(kind, *names):

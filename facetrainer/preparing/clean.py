@@ -19,14 +19,14 @@ from facetrainer.evaluation.embedder import Embedder
 log = logging.getLogger("facetrainer")
 
 
-def data_drop_top_k(model, data_path, dest_file=None, deg_thresh=75, limit=0, batch_size=256) -> str:
+def data_drop_top_k(model, data_path, dest_file=None, deg_thresh=75, limit=0, batch_size=256, trusted=False) -> str:
     """Full model (object or file) with sub-centers, and the data it was trained on → npz of what is kept.
 
     The sub-center nearest to most of a person's images is theirs; images farther from it than `deg_thresh` degrees go.
     Deng et al., ECCV 2020, section 3.4. `limit` > 0: the first so many people. Beside the npz a .csv names every image left
-    out and its angle.
+    out and its angle. `trusted`: see `models.load`.
     """
-    model = models.load(model, compile=False) if isinstance(model, str) else model
+    model = models.load(model, compile=False, trusted=trusted) if isinstance(model, str) else model
     basic_model, head = models.split(model)
     source = sources.open_source(data_path)
     _check(head, source)

@@ -73,6 +73,7 @@ class Train:
         tensorboard: Folder for its logs.
         verbose: As in Keras.
         partial_fc_sample_rate: Part of the classes that a step trains on, see `PartialNormDense`. Defaults to `1`, all.
+        trusted: Whether the model files given here may run code of their own, see `models.load`. Defaults to `False`.
 
     A loss or weight that stops being finite sends the run back to the last state, with half the learning rate; the second time it
     raises `NanError`, with the last state in place.
@@ -88,7 +89,7 @@ class Train:
         lr_warmup_steps=0, eval_freq=1, random_status=0, random_cutout_mask_area=0.0, image_per_class=0, samples_per_mining=0,
         mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
         steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
-        partial_fc_sample_rate=1.0,
+        partial_fc_sample_rate=1.0, trusted=False,
     ):  # fmt: skip
         _refuse(locals())
         logs.show_messages()
@@ -109,13 +110,13 @@ class Train:
             options=StageOptions(mixup=float(mixup_alpha), sam_rho=float(sam_rho), image_per_class=image_per_class,
                                  sample_rate=partial_fc_sample_rate, vpl=vpl),
             augmentations=list(augmentations), eval_freq=eval_freq, teacher_given=teacher_model_interf,
-            teacher=None if teacher_model_interf is None else interface(teacher_model_interf), seed=seed,
+            teacher=None if teacher_model_interf is None else interface(teacher_model_interf, trusted=trusted), seed=seed,
             checkpoint_freq=checkpoint_freq, tensorboard=tensorboard, verbose=shown if verbose == "auto" else verbose,
             output_weight_decay=output_weight_decay, pretrained=pretrained, steps_per_execution=steps_per_execution or 1,
         )  # fmt: skip
         store = RunStore(f"{stem}.state.npz", resume)
         with self.strategy.scope():
-            embedder, self._loaded, template = self._open_model(basic_model, model, compile)
+            embedder, self._loaded, template = self._open_model(basic_model, model, compile, trusted)
         evaluations = [
             eval_callback(embedder, path, batch_size=self.config.batch_size, eval_freq=eval_freq) for path in eval_paths
         ]
@@ -125,7 +126,7 @@ class Train:
         self.trainer = Trainer(embedder, self.config, evaluations, store, template)
         self._hand_on()
 
-    def _open_model(self, basic_model, model, compile):
+    def _open_model(self, basic_model, model, compile, trusted):
         """→ basic model, full model or None, optimizer to begin with."""
         if basic_model is None and model is None:
             model = self.stem + self.suffix
@@ -134,11 +135,11 @@ class Train:
                     f"neither basic_model nor model is given, and {model} does not exist to go on from."
                 )
         if model is not None:
-            model = saving.load(model, self.custom_objects, compile) if isinstance(model, str) else model
+            model = saving.load(model, self.custom_objects, compile, trusted) if isinstance(model, str) else model
             embedder, _ = saving.split(model, basic_model if isinstance(basic_model, int) else None)
             return embedder, model, getattr(model, "optimizer", None) or "adam"
         if isinstance(basic_model, str):
-            return saving.split(saving.load(basic_model, self.custom_objects, False))[0], None, "adam"
+            return saving.split(saving.load(basic_model, self.custom_objects, False, trusted))[0], None, "adam"
         if isinstance(basic_model, keras.Model):
             return basic_model, None, "adam"
         raise ValueError(

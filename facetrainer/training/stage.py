@@ -7,7 +7,7 @@ import math
 import keras
 
 from facetrainer import heads, losses, optimizers
-from facetrainer.models import FaceModel
+from facetrainer.models import FaceModel, saving
 from facetrainer.training.averaging import Averages
 from facetrainer.training.callbacks.doctor import Expected
 from facetrainer.training.config import TrainConfig
@@ -87,7 +87,7 @@ def build_stage(
     terms = [_make_loss(one, spec, embedder, faces, carried, said) for one in spec.losses]
     model = FaceModel(embedder, head, terms, [one.weight for one in spec.losses])
     if config.pretrained:
-        model.load_weights(config.pretrained)
+        saving.load_weights(model, config.pretrained)
         config.pretrained = None
     _compile(model, spec, carried, template, config, said)
     return Stage(spec, model, faces, said)

@@ -1,6 +1,10 @@
-"""What is done with Keras's private parts, in one place; each does nothing where Keras has changed."""
+"""What is done with Keras's private parts, in one place."""
+
+import contextlib
+from collections.abc import Iterator
 
 import keras
+from keras.src.backend.common import global_state
 
 
 def skip_all_reduce(optimizer: keras.optimizers.Optimizer) -> None:
@@ -26,3 +30,43 @@ def put_state_back(model: keras.Model) -> None:
     sync = getattr(model, "jax_state_sync", None)
     if sync is not None:
         sync()
+
+
+SETTINGS = ("dtype_policy", "floatx", "epsilon", "image_data_format")
+
+
+def settings() -> dict[str, object]:
+    """Keras's global settings, and whether it runs what files bring along."""
+    found = {name: getattr(keras.config, name)() for name in SETTINGS}
+    return {**found, "safe_mode": global_state.get_global_attribute("safe_mode_saving")}
+
+
+def restore_settings(before: dict[str, object]) -> list[str]:
+    """Puts settings back that have changed.
+
+    Args:
+        before: From `settings`.
+
+    Returns:
+        Names of those that had.
+    """
+    now = settings()
+    changed = [name for name in before if now[name] != before[name]]
+    for name in changed:
+        if name == "safe_mode":
+            global_state.set_global_attribute("safe_mode_saving", before[name])
+        else:
+            getattr(keras.config, f"set_{name}")(before[name])
+    return changed
+
+
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Inside the block layers are built with the shapes of their weights and no memory for them."""
+    waiting = global_state.get_global_attribute("uninitialized_variables", [])
+    global_state.set_global_attribute("uninitialized_variables", [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", waiting)

@@ -14,13 +14,15 @@ from facetrainer.models.saving import load, split
 from facetrainer.weights import mxnet, onnx, saved_model, torch_state
 
 
-def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3)) -> keras.Model:
+def import_weights(
+    path: str, input_shape: tuple[int, int, int] = (112, 112, 3), trusted: bool = False
+) -> keras.Model:
     """File of another program → basic model of images (x − 127.5) / 128.
 
     arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large, vit_*) and `.onnx` exports of its networks, MXNet's
     `model-symbol.json` or `model-0000.params` (both in one folder), Keras_insightface's `.h5`, SavedModel folders of
     Keras 2. None of torch, onnx and mxnet is needed.
-    ValueError says what is not known.
+    ValueError says what is not known. `trusted`: see `models.load`, for `.h5` and `.keras`.
     """
     if path.endswith((".pt", ".pth")):
         return _from_state(torchfile.read_state(path), input_shape, path)
@@ -34,7 +36,7 @@ def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3))
         model = onnx.build(graph, input_shape, path)
         return model if onnx.takes_pixels(graph) else _scaled_stem(model)
     if path.endswith((".h5", ".keras")):
-        return split(load(path, compile=False))[0]
+        return split(load(path, compile=False, trusted=trusted))[0]
     if os.path.isdir(path):
         with tempfile.TemporaryDirectory() as home:
             saved_model.write_h5(path, os.path.join(home, "model.h5"))
