@@ -129,21 +129,21 @@ def export(a) -> None:
     model, _ = open_model(a.model, trusted=a.trusted)
     output = a.output or _name(a)
     images = compare.sample(a.data, 128, model.input_shape[1:3]) if a.data else None
-    exporters.write(model, output, a.to, a.quantize, images, not a.normalised_input, a.unit_length, a.batch)
+    options = {"raw": not a.normalised_input, "unit_length": a.unit_length, "batch": a.batch}
+    found = compare.export(model, output, a.to, a.quantize, images, **options)
     report = {
         "input": _input_text(model, not a.normalised_input), "embedding": model.output_shape[-1], "unit length": a.unit_length,
         "form": a.to, "quantize": a.quantize, "from": os.path.abspath(a.model),
-        "sha256": None if os.path.isdir(a.model) else files.sha256_of(a.model), **_compared(model, output, images, a.bin),
+        "sha256": None if os.path.isdir(a.model) else files.sha256_of(a.model), **_compared(model, output, found, a.bin),
     }  # fmt: skip
     with open(f"{output.rstrip('/')}.json", "w", encoding="utf-8") as file:
         json.dump(report, file, indent=1)
 
 
-def _compared(model, output, images, pairs_file):
+def _compared(model, output, found, pairs_file):
     """Print and return how far the file is from the model."""
+    largest, cosine = found
     embedders = {"before": opening.interface(model), "after": opening.interface(output, trusted=True)}
-    seen = compare.sample(None, 16, model.input_shape[1:3]) if images is None else images[:16]
-    largest, cosine = compare.difference(*embedders.values(), seen)
     text = f"largest difference {largest:.1e} (unit length), lowest cosine {cosine:.7f}"
     print(f"{output}: {_size(output) / 1e6:.2f} MB, {text}")
     found = compare.accuracies(embedders, pairs.read_pairs(pairs_file)) if pairs_file else {}

@@ -19,7 +19,7 @@ from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 
 aligning, reporting = later("facetrainer.preparing.align"), later("facetrainer.reporting.folder")
-alignment, opening = later("facetrainer.data.alignment"), later("facetrainer.evaluation.interface")
+alignment = later("facetrainer.data.alignment")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,8 +51,7 @@ def _run(a):
     path = _aligned(a.data_path) if a.detection else a.data_path
     if not a.model_file and not (a.save_embeddings and os.path.exists(a.save_embeddings)):
         raise ValueError("give a model with -m, or embeddings kept before with -S.")
-    model = a.model_file and opening.interface(a.model_file, trusted=a.trusted)
-    folder = reporting.Eval_folder(model, path, a.batch_size, a.save_embeddings)
+    folder = reporting.Eval_folder(a.model_file, path, a.batch_size, a.save_embeddings, a.trusted)
     found = folder.report()
     for name, value in found.items():
         print(f"{name:>24}  {value:,}" if isinstance(value, int) else f"{name:>24}  {value:.4f}")

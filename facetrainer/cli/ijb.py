@@ -24,7 +24,6 @@ from facetrainer.utils.lazy import later
 
 cached, evaluation = later("facetrainer.io.cached"), later("facetrainer.evaluation.ijb")
 np, opening, tables = later("numpy"), later("facetrainer.evaluation.interface"), later("facetrainer.reporting.ijb")
-embedding = later("facetrainer.evaluation.embedder")
 log = logging.getLogger("facetrainer")
 
 
@@ -89,8 +88,9 @@ def _run(a):
     result = a.save_result or os.path.join("IJB_result", f"{model_name}_{a.subset}_{kind}.npz")
     restore = None if a.model_file else result
     keep = _keep(a.model_file, os.path.dirname(result), f"{model_name}_{a.subset}") if a.model_file else None
-    model = a.model_file and embedding.Embedder(a.model_file, a.batch_size, trusted=a.trusted)
-    test = evaluation.IJB_test(model, a.data_path, a.subset, a.batch_size, a.force_reload, restore, keep)
+    test = evaluation.IJB_test(
+        a.model_file, a.data_path, a.subset, a.batch_size, a.force_reload, restore, keep, trusted=a.trusted
+    )
     picture = os.path.splitext(result)[0] + ".png"
     if a.is_one_2_N:
         found = test.run_model_test_1N()

@@ -37,11 +37,20 @@ cv2.setNumThreads(1)
 
 def decode(data: bytes | np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
     """Encoded image or uint8 array → RGB uint8 (height, width, 3), of `shape` if given; ValueError where it is damaged."""
-    image = _decode_bytes(data) if isinstance(data, bytes) else data
+    image = _decode_bytes(data) if isinstance(data, bytes) else _coloured(data)
     if shape is None or image.shape[:2] == tuple(shape):
         return image
     shrinks = image.shape[0] > shape[0] or image.shape[1] > shape[1]
     return cv2.resize(image, tuple(shape)[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _coloured(image):
+    """Arrays of one channel, or without channels, as three equal ones."""
+    if image.ndim == 2 or image.ndim == 3 and image.shape[2] == 1:
+        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"expected an image (height, width, 3). Received: shape {image.shape}")
+    return image
 
 
 def grey(images):

@@ -184,6 +184,10 @@ class Subset(Source):
         return self.source.name(int(self.indices[i]))
 
 
+FEATURES = {"image": bytes, "label": int}
+LIST_GROWTH = 100  # names of equal length in UTF-32 pack well: 20 to 60 to one
+
+
 class ShardSource(Source):
     """TFRecord shards of encoded images with labels and perhaps embeddings, as `write_shard` writes them.
 
@@ -225,9 +229,9 @@ class ShardSource(Source):
             found = tfrecord.decode(self.files[k][first : first + length], only)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        missing = [name for name in ([only] if only else ["image", "label"]) if not found.get(name)]
-        if missing:
-            raise ValueError(f"{where}: expected a feature {missing[0]!r}. Received: {sorted(found)}")
+        for name in [only] if only else ["image", "label"]:
+            if not found.get(name) or not isinstance(found[name][0], FEATURES[name]):
+                raise ValueError(f"{where}: expected a feature {name!r}, {FEATURES[name].__name__}. Received: {sorted(found)}")
         return found
 
     def _sample(self, i, only=None):
@@ -319,14 +323,37 @@ def _open_shards(shards, path):
 
 
 def _open_npz(path):
-    arrays = cached.read_npz(path)
+    arrays = cached.read_npz(path, growth=LIST_GROWTH)
     if "data_path" in arrays:
-        source = open_source(str(arrays["data_path"]))
-        return Subset(source, arrays.get("indices", np.arange(len(source))), arrays.get("embeddings"))
+        return _subset_of_npz(path, arrays)
     missing = {"image_names", "image_classes"} - set(arrays)
     if missing:
         raise ValueError(f"{path}: array {sorted(missing)[0]!r} is missing. Received: {sorted(arrays)}")
-    return ListSource(map(str, arrays["image_names"]), arrays["image_classes"], arrays.get("embeddings"))
+    names, people = arrays["image_names"], arrays["image_classes"]
+    if names.ndim != 1 or names.shape != people.shape or names.dtype.kind not in "US" or people.dtype.kind not in "USiuf":
+        raise ValueError(
+            f"{path}: expected image_names, texts (n,), and image_classes (n,). Received: {names.dtype} {names.shape}, "
+            f"{people.dtype} {people.shape}"
+        )
+    return ListSource(map(str, names), people, _embeddings_of_npz(path, arrays, len(names)))
+
+
+def _subset_of_npz(path, arrays):
+    place = arrays["data_path"]
+    if place.ndim or place.dtype.kind != "U" or str(place).endswith(".npz"):
+        raise ValueError(f"{path}: expected data_path, the name of a folder, record file or shards. Received: {place!r}")
+    source = open_source(str(place))
+    indices = arrays.get("indices", np.arange(len(source)))
+    if indices.ndim != 1 or indices.dtype.kind not in "iu" or len(indices) and not 0 <= indices.min() <= indices.max() < len(source):
+        raise ValueError(f"{path}: expected indices (n,) below {len(source)}, the images of {place}. Received: {indices!r}")
+    return Subset(source, indices, _embeddings_of_npz(path, arrays, len(indices)))
+
+
+def _embeddings_of_npz(path, arrays, count):
+    found = arrays.get("embeddings")
+    if found is not None and (found.ndim != 2 or len(found) != count or found.dtype.kind != "f"):
+        raise ValueError(f"{path}: expected embeddings ({count}, D) of numbers. Received: {found.dtype} {found.shape}")
+    return found
 
 
 def write_list(path: str, source: Source, indices: np.ndarray, embeddings: np.ndarray | None = None) -> None:

@@ -81,13 +81,13 @@ class Eval_folder(People):
     `save_embeddings`: an npz to write them to, or to read them from where it is there.
     """
 
-    def __init__(self, model_interf, data_path, batch_size=128, save_embeddings=None):
+    def __init__(self, model_interf, data_path, batch_size=128, save_embeddings=None, trusted=False):
         self.source = sources.open_source(data_path)
-        found = self._embeddings(model_interf, batch_size, save_embeddings)
+        found = self._embeddings(model_interf, batch_size, save_embeddings, trusted)
         self.kept = np.flatnonzero(np.isfinite(found).all(axis=1))
         super().__init__(unit(found[self.kept]), self.source.labels[self.kept])
 
-    def _embeddings(self, model, batch_size, path):
+    def _embeddings(self, model, batch_size, path, trusted):
         if path and os.path.exists(path):
             found = cached.read_npz(path).get("embeddings", ())
             if len(found) != len(self.source):
@@ -95,7 +95,7 @@ class Eval_folder(People):
                     f"{path} holds {len(found)} embeddings, the data {len(self.source)} images: remove it."
                 )
             return found
-        found = np.concatenate(list(Embedder(model, batch_size).of_source(self.source)))
+        found = np.concatenate(list(Embedder(model, batch_size, trusted=trusted).of_source(self.source)))
         if path:
             with replacing(path) as part, open(part, "wb") as file:
                 np.savez(file, embeddings=found, labels=self.source.labels)

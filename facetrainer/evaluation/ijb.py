@@ -27,14 +27,14 @@ class IJB_test:
     `restore_embs` (an npz of `-E`), embeddings are read. `keep` names the files in which embeddings are written while they are made.
     """
 
-    def __init__(self, model_file, data_path, subset, batch_size=64, force_reload=False, restore_embs=None, keep=None):
+    def __init__(self, model_file, data_path, subset, batch_size=64, force_reload=False, restore_embs=None, keep=None, trusted=False):
         self.data, self.batch_size = Ijb.open(data_path, subset), batch_size
         if restore_embs:
             self.embs, self.embs_f = _restored(restore_embs, len(self.data.faces[0]))
         elif model_file is None:
             raise ValueError("IJB_test: give a model, or restore_embs= an npz with embs and embs_f.")
         else:
-            self.embs, self.embs_f = self._embed(_of_bytes(model_file), keep, force_reload)
+            self.embs, self.embs_f = self._embed(_of_bytes(model_file, trusted), keep, force_reload)
         self.skipped: list[str] = getattr(self, "skipped", [])
 
     def _embed(self, embed, keep, force_reload):
@@ -156,11 +156,11 @@ class Kept:
                 os.remove(keep + suffix)
 
 
-def _of_bytes(model):
+def _of_bytes(model, trusted):
     """→ function of uint8 images; a function given is taken as it is."""
-    if callable(model) and not isinstance(model, keras.Model | Embedder):
+    if callable(model) and not isinstance(model, keras.Model):
         return model
-    embed = model if isinstance(model, Embedder) else Embedder(model)
+    embed = Embedder(model, trusted=trusted)
     return lambda images: embed(embed.decode(images), flip=False)
 
 

@@ -2,11 +2,14 @@
 
 import hashlib
 import logging
+import math
 import os
 import uuid
 from collections.abc import Callable
 
 import numpy as np
+
+from facetrainer.io import zipped
 
 log = logging.getLogger("facetrainer")
 
@@ -40,15 +43,44 @@ def arrays(
     return found
 
 
-def read_npz(path: str) -> dict[str, np.ndarray]:
-    """Arrays of an npz by name; ValueError where it is damaged."""
+def read_npz(path: str, growth: float = 2.0) -> dict[str, np.ndarray]:
+    """Reads an npz.
+
+    Args:
+        path: The file.
+        growth: Bytes that it may unpack to for each of its own, see `zipped.open_zip`. Defaults to `2`, for what `np.savez` writes.
+
+    Returns:
+        Its arrays by name.
+
+    Raises:
+        ValueError: It is damaged, holds Python objects, or claims more than its bytes justify.
+        FileNotFoundError: There is no such file.
+    """
+    with zipped.open_zip(path, growth) as archive:
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+        for name in sizes:
+            _check_header(path, archive, name, sizes[name])
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except FileNotFoundError:
-        raise
     except Exception as error:  # a damaged zip can raise nearly anything
         raise ValueError(f"{path} is not a readable npz: {error}") from error
+
+
+def _check_header(path, archive, name, size):
+    """numpy reserves what a header claims before it reads."""
+    try:
+        with archive.open(name) as member:
+            version = np.lib.format.read_magic(member)
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+            shape, _, dtype = read(member)
+    except Exception as error:  # a damaged header can raise nearly anything
+        raise ValueError(f"{path} is not a readable npz: {name}: {error}") from error
+    if dtype.hasobject:
+        raise ValueError(f"{path} holds Python objects in {name}, which can run code: refused. Write texts and numbers.")
+    if math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"{path}: {name} claims an array of shape {shape} in {size} bytes")
 
 
 def _load(kept):

@@ -1,6 +1,7 @@
 """Text that lists images: csv, InsightFace's `.lst` and `label.txt`, `property`, `names.txt`."""
 
 import csv
+import io
 import os
 import re
 
@@ -19,10 +20,12 @@ def read_list(path: str) -> tuple[list[str], list[str]]:
     csv: with a header (`image,person`) or image first. `.lst` and `label.txt`, tab-separated: `index label path` as im2rec
     writes it, `1 path label …` as InsightFace does, or `path label`. Relative paths lie below the list's folder.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        text = file.read()
+    text = _text(path)
     delimiter = "\t" if "\t" in text.split("\n", 1)[0] else ","
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row and any(row)]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row and any(row)]
+    except csv.Error as error:
+        raise ValueError(f"{path} is no list that can be read: {error}") from None
     if not rows:
         raise ValueError(f"{path} is empty. Expected lines 'image,person'.")
     image, person = _columns(rows[0])
@@ -30,6 +33,19 @@ def read_list(path: str) -> tuple[list[str], list[str]]:
     pairs = [_row(row, image, person, f"{path}, line {number}") for number, row in enumerate(rows, 1 + (image >= 0))]
     home = os.path.dirname(os.path.abspath(path))
     return [os.path.join(home, name) for name, _ in pairs], [who for _, who in pairs]
+
+
+def _text(path):
+    """Without the mark that Windows sets before UTF-8; lines as they are."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from None
+
+
+def _lines(path):
+    return io.StringIO(_text(path), newline=None)
 
 
 def _columns(row):
@@ -76,8 +92,7 @@ def write_table(path: str, columns: list[str], rows) -> None:
 
 def read_property(path: str) -> tuple[int, int, int]:
     """`property` of an InsightFace directory → (people, height, width)."""
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    text = _text(path)
     try:
         people, height, width = (int(word) for word in text.strip().split(","))
     except ValueError:
@@ -93,8 +108,7 @@ def write_property(path: str, people: int, height: int, width: int) -> None:
 
 def read_names(path: str) -> dict[str, str]:
     """`label<TAB>name…` lines → {label: name}."""
-    with open(path, encoding="utf-8") as file:
-        rows = [line.rstrip("\r\n").split("\t") for line in file if line.strip()]
+    rows = [line.rstrip("\r\n").split("\t") for line in _lines(path) if line.strip()]
     if any(len(row) < 2 for row in rows):
         raise ValueError(f"{path}: expected lines 'label<TAB>name'. Received: {min(rows, key=len)}")
     return {row[0]: row[1] for row in rows}
@@ -113,10 +127,9 @@ def read_pairs(path: str) -> tuple[list[str], list[str], list[bool]]:
 
     A first line of one or two words, as LFW's, and lines that begin with # are passed over. ValueError names a line that is neither.
     """
-    with open(path, encoding="utf-8") as file:
-        rows = [
-            re.split(r"[,\t]" if re.search(r"[,\t]", line) else r"\s+", line.strip()) for line in file if line.strip()
-        ]
+    rows = [
+        re.split(r"[,\t]" if re.search(r"[,\t]", line) else r"\s+", line.strip()) for line in _lines(path) if line.strip()
+    ]
     rows = [row for row in rows if len(row) > 2 and not row[0].startswith("#")]
     rows = rows[1:] if rows and rows[0][-1].strip().lower() in ("same", "issame", "label") else rows
     found = [_pair([cell.strip() for cell in row], f"{path}, pair {number}") for number, row in enumerate(rows, 1)]

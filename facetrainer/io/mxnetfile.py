@@ -1,5 +1,6 @@
 """MXNet's `.params`: named arrays, and the bytes of one array (`NDArray::Save`)."""
 
+import math
 import struct
 
 import numpy as np
@@ -23,8 +24,10 @@ def ndarray(data: bytes, begin: int = 0) -> tuple[np.ndarray, int]:
     *shape, _, _, kind = struct.unpack_from(f"<{ndim}qiii", data, begin + head + 4)
     if not 0 <= kind < len(TYPES) or min(shape, default=0) < 0:
         raise ValueError(f"an NDArray of shape {shape} and type {kind}")
-    start = begin + head + 16 + 8 * ndim
-    array = np.frombuffer(data, TYPES[kind], int(np.prod(shape, dtype=object)), start).reshape(shape)
+    start, count = begin + head + 16 + 8 * ndim, math.prod(shape)
+    if count > len(data) - start:
+        raise ValueError(f"an NDArray of shape {tuple(shape)} in {len(data)} bytes")
+    array = np.frombuffer(data, TYPES[kind], count, start).reshape(shape)
     return array, start + array.nbytes
 
 

@@ -10,7 +10,7 @@ import struct
 
 import numpy as np
 
-from facetrainer.io.protobuf import fields, integers, parts
+from facetrainer.io.protobuf import array_of_integers, fields, integers, parts
 
 TYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8"}
 
@@ -38,7 +38,17 @@ class Graph:
 
 
 def read_graph(path: str) -> Graph:
-    """ONNX file → Graph; ValueError where it is none."""
+    """Reads the graph of an ONNX file.
+
+    Args:
+        path: The file; its weights are inside.
+
+    Returns:
+        Nodes, weights by name, names of inputs and outputs.
+
+    Raises:
+        ValueError: It is none, or its weights lie in other files.
+    """
     with open(path, "rb") as file:
         data = memoryview(file.read())
     try:
@@ -77,12 +87,13 @@ def _attribute(data):
 
 def _tensor(data):
     """→ name, array."""
-    found = dict(fields(data))
-    shape, kind = integers(data, 1), TYPES[found[2]]
-    if 9 in found:
-        array = np.frombuffer(bytes(found[9]), kind)
-    elif 4 in found:
-        array = np.frombuffer(b"".join(bytes(part) for part in parts(data, 4)), "<f4")
+    shape, (number, *_), raw, floats = integers(data, 1), integers(data, 2), parts(data, 9), parts(data, 4)
+    if number not in TYPES:
+        raise ValueError(f"a tensor of type {number}")
+    if raw:
+        array = np.frombuffer(raw[-1], TYPES[number])
+    elif floats:
+        array = np.frombuffer(b"".join(bytes(part) for part in floats), "<f4")
     else:
-        array = np.array(integers(data, 7), kind)
+        array = array_of_integers(data, 7, TYPES[number])
     return _text(parts(data, 8)), array.reshape(shape)

@@ -1,9 +1,13 @@
 """Protocol buffers without their schema: what TFRecord and ONNX files are made of."""
 
+from collections.abc import Iterator
 
-def fields(data) -> list[tuple]:
+import numpy as np
+
+
+def fields(data) -> Iterator[tuple]:
     """(number, value): bytes of a length-delimited field, else an integer, or four or eight bytes."""
-    at, found = 0, []
+    at = 0
     while at < len(data):
         key, at = read_varint(data, at)
         kind = key & 7
@@ -14,8 +18,7 @@ def fields(data) -> list[tuple]:
             if not size and kind != 2 or at + size > len(data):
                 raise IndexError(f"field {key >> 3} of kind {kind} lies beyond the end")
             value, at = data[at : at + size], at + size
-        found.append((key >> 3, value))
-    return found
+        yield key >> 3, value
 
 
 def parts(data, number: int) -> list:
@@ -25,14 +28,27 @@ def parts(data, number: int) -> list:
 
 def integers(data, wanted: int = 1) -> list[int]:
     """Signed integers of field `wanted`, packed or one field each."""
-    found = []
+    return np.fromiter(_integers(data, wanted), np.int64).tolist()
+
+
+def array_of_integers(data, wanted: int, kind: str) -> np.ndarray:
+    """`integers` as an array of type `kind`."""
+    return np.fromiter(_integers(data, wanted), np.int64).astype(kind)
+
+
+def _integers(data, wanted):
     for number, value in fields(data):
         at = 0
         while number == wanted and not isinstance(value, int) and at < len(value):
             one, at = read_varint(value, at)
-            found.append(one)
-        found += [value] if number == wanted and isinstance(value, int) else []
-    return [value - (1 << 64) if value >> 63 else value for value in found]
+            yield _signed(one)
+        if number == wanted and isinstance(value, int):
+            yield _signed(value)
+
+
+def _signed(value):
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >> 63 else value
 
 
 def read_varint(data, at: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@ A record is `magic, 3-bit part flag and 29-bit length, payload, padding to 4 byt
 an IRHeader (`uint32 flag, float32 label, uint64 id, uint64 id2`), `flag` further float32 labels, and the JPEG.
 """
 
+import array
 import logging
 import mmap
 import os
@@ -74,7 +75,7 @@ class RecordFile:
         return np.arange(len(found["offsets"])), found["offsets"]
 
     def _scan(self):
-        offsets, offset, lost = [], 0, 0
+        offsets, offset, lost = array.array("q"), 0, 0
         while 0 <= offset < len(self.data):
             try:
                 part, _, _, following = self._part(offset)
@@ -86,7 +87,7 @@ class RecordFile:
             if part in (WHOLE, FIRST):
                 offsets.append(offset)
             offset = following
-        return np.array(offsets, np.int64)
+        return np.frombuffer(offsets, np.int64)
 
     def _next_magic(self, offset):
         at = self.data.find(MAGIC_BYTES, offset + 1)

@@ -5,6 +5,7 @@ is CRC-32C (Castagnoli, RFC 3720 B.4), turned 15 bits to the right, plus a const
 features (1) → map entries (1) of key (1) and feature (2) → bytes_list (1), float_list (2) or int64_list (3) → values (1).
 """
 
+import array
 import functools
 import logging
 import os
@@ -21,20 +22,20 @@ BLOCK = 4096
 
 def index(path: str) -> np.ndarray:
     """→ (n, 2) int64: first byte and length of every whole record; a cut-off tail is left out with a warning."""
-    size, found, position = os.path.getsize(path), [], 0
+    size, found, position = os.path.getsize(path), array.array("q"), 0
     with open(path, "rb") as file:
         while position + 12 <= size:
             file.seek(position)
             (length,) = struct.unpack("<Q", file.read(8))
             if position + 16 + length > size:
                 break
-            found.append((position + 12, length))
+            found.extend((position + 12, length))
             position += 16 + length
     if position != size:
         log.warning(
-            "%s ends inside a record: %d bytes after %d whole records are not read", path, size - position, len(found)
+            "%s ends inside a record: %d bytes after %d whole records are not read", path, size - position, len(found) // 2
         )
-    return np.array(found, np.int64).reshape(-1, 2)
+    return np.frombuffer(found, np.int64).reshape(-1, 2)
 
 
 def is_whole(file: bytes, first: int, length: int) -> bool:

@@ -33,6 +33,7 @@ def align(
     `find`: a detector's name or file, or a .csv of landmarks by file below `path`. `which`: "largest", "central" or "all" faces of a photo.
     Photos without a face are left out and named. A run that was broken off goes on.
     """
+    target.refuse_inside(dest, path)
     report, source = Report("align", path, dest), sources.open_source(path)
     finder(path, find, which, min_face, max_side)  # what is wrong with it is said here, not by every process
     options = {
@@ -44,7 +45,8 @@ def align(
     }
     with target.folder(dest, align=str(path), images=len(source), **options) as part:
         done = _done(os.path.join(part, JOURNAL))
-        begin = functools.partial(_begin, path, part, layout, find, which, min_face, max_side)
+        listed = source if source.are_files else path  # files are listed once: all processes number them alike
+        begin = functools.partial(_begin, listed, path, part, layout, find, which, min_face, max_side)
         rest = [i for i in range(len(source)) if i not in done]
         with open(os.path.join(part, JOURNAL), "a", encoding="utf-8") as journal:
             for rows in _pieces(begin, rest, workers):
@@ -93,8 +95,9 @@ def _pieces(begin, indices, workers):
 class _Worker:
     """What a process holds: the photos, a detector, and where crops go."""
 
-    def __init__(self, path, part, layout, find, which, min_face, max_side):
-        self.source, self.layout, self.which = sources.open_source(path), layout, which
+    def __init__(self, listed, path, part, layout, find, which, min_face, max_side):
+        self.source = sources.open_source(listed) if isinstance(listed, str) else listed
+        self.layout, self.which, self.stems = layout, which, _stems(self.source)
         self.people = [os.path.join(part, name) for name in target.safe_names(self.source.class_names)]
         self.faces = finder(path, find, which, min_face, max_side)
 
@@ -113,14 +116,24 @@ class _Worker:
         """Writes face k → its row: path below the target, score, landmarks."""
         box = None if np.isnan(faces.boxes[k]).any() else faces.boxes[k]
         crop = self.layout.crop(image, faces.landmarks[k].astype(np.float64), box)
-        name = os.path.basename(self.source.name(i)) if self.source.are_files else f"{i:08d}.jpg"
-        stem = name.removesuffix(".jpg")  # photo.png becomes photo.png.jpg: there may be a photo.jpg
-        path = os.path.join(
-            self.people[self.source.labels[i]], f"{stem}_{k}.jpg" if self.which == "all" else f"{stem}.jpg"
-        )
+        name = f"{self.stems[i]}_{k}.jpg" if self.which == "all" else f"{self.stems[i]}.jpg"
+        path = os.path.join(self.people[self.source.labels[i]], name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         target.write_file(path, encode(crop))
         return {"path": path, "score": float(faces.scores[k]), "points": faces.landmarks[k].ravel().round(1).tolist()}
+
+
+def _stems(source):
+    """Name of each image's crop without .jpg, each once for a person: photo.png becomes photo.png.jpg, since there may be a photo.jpg."""
+    if not source.are_files:
+        return [f"{i:08d}" for i in range(len(source))]
+    stems, taken = [], set()
+    for i, person in enumerate(source.labels.tolist()):
+        stem = os.path.basename(source.name(i)).removesuffix(".jpg")
+        stem = stem if (person, stem.lower()) not in taken else f"{stem}_{i:08d}"
+        taken.add((person, stem.lower()))
+        stems.append(stem)
+    return stems
 
 
 def finder(path: str, find: str, which: str, min_face: int, max_side: int) -> Callable[[np.ndarray, str], Detected]:

@@ -18,6 +18,8 @@ def convert(source: sources.Source, dest: str, kind: str, workers: int = 0, shar
     Images whose record cannot be read are left out and named. `about`: what the source is called in the report and when the task is
     taken up again.
     """
+    if isinstance(source, sources.FolderSource) and kind != "csv":
+        target.refuse_inside(dest, source.root)
     report = Report("convert", about, dest)
     task = {"convert": about, "to": kind, "images": len(source), "shards": shards}
     if kind == "csv":
@@ -94,12 +96,16 @@ def _to_tfrecord(source, part, report, workers, shards):
 def _to_csv(source, dest, workers, report, task):
     """Files are listed where they are; images that are no files are written beside the list first."""
     target.refuse_existing(dest)
+    images = None
     if not source.are_files:
         images = os.path.splitext(dest)[0] + "_images"
-        with target.folder(images, **task) as part:
-            _to_folder(source, part, report, workers, 1)
+        if not target.is_whole(images, **task):
+            with target.folder(images, keep_stamp=True, **task) as part:
+                _to_folder(source, part, report, workers, 1)
         source = sources.open_source(images)
     lists.write_list(dest, [source.name(i) for i in range(len(source))], [source.class_names[k] for k in source.labels])
+    if images:
+        target.forget(images)
     report.counts = {"images": len(source), "people": len(source.class_names)}
     return report.finish(dest)
 

@@ -7,7 +7,7 @@ from facetrainer.evaluation.embedder import Embedder
 from facetrainer.io import evalbin
 from facetrainer.preparing.report import Report
 
-BLOCK = 2048
+BLOCK, DRAWS = 2048, 20_000
 
 
 def check_people(
@@ -71,9 +71,13 @@ def _two_names(source, means, threshold, report):
 
 
 def _to_mean(embeddings, labels, sums):
-    """Cosine of each image to the mean of its name's others, and to a stranger's mean."""
+    """Cosine of each image to the mean of its name's others; cosines of images to the means of strangers, about DRAWS of them."""
     own = np.sum(_unit(sums[labels] - embeddings) * embeddings, axis=1)
-    return own, np.sum(embeddings * _unit(sums)[np.random.default_rng(0).permutation(labels)], axis=1)
+    means, rng, drawn = _unit(sums), np.random.default_rng(0), []
+    for _ in range(min(-(-DRAWS // len(labels)), len(sums) - 1)):
+        others = (labels + rng.integers(1, len(sums), len(labels))) % len(sums)  # anybody but the image's own name
+        drawn.append(np.sum(embeddings * means[others], axis=1))
+    return own, np.concatenate(drawn) if drawn else np.full(1, -1.0)
 
 
 def _two_people(source, own, strange, counts, report):

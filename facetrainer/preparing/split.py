@@ -23,6 +23,8 @@ def split(
             f"{wanted} people are to be held out; {len(enough)} of {len(counts)} have {least} images or more."
         )
     target.refuse_existing(dest)
+    if isinstance(source, sources.FolderSource):
+        target.refuse_inside(dest, source.root)
     os.makedirs(dest, exist_ok=True)
     held = np.isin(source.labels, np.random.default_rng(seed).choice(enough, wanted, replace=False))
     report = Report("split", about, dest)

@@ -6,29 +6,50 @@ import os
 import re
 from collections.abc import Iterator
 
-STAMP = ".task.json"
+from facetrainer.utils.files import write_json
+
+STAMP, PART_OF_STAMP = ".task.json", ".task.part.json"
+LONGEST = 200  # bytes of a folder's name; file systems allow 255, and a file's name has to fit too
 
 
 @contextlib.contextmanager
-def folder(dest: str, **task) -> Iterator[str]:
-    """Yields `dest.part` to write into; it becomes `dest` at the end. What an earlier run of the same `task` left there stays.
+def folder(dest: str, keep_stamp: bool = False, **task) -> Iterator[str]:
+    """Yields `dest.part` to write into; it becomes `dest` at the end. What an earlier run of the same task left there stays.
 
-    ValueError where `dest` exists, or `dest.part` is another task's.
+    Args:
+        dest: The folder to make.
+        keep_stamp: Leave the note of the task in it, for `is_whole`, until `forget`. Defaults to `False`.
+        **task: What is done, as JSON takes it.
+
+    Raises:
+        ValueError: `dest` exists, or `dest.part` is another task's.
     """
     dest = os.path.normpath(dest)
     refuse_existing(dest)
     part = dest + ".part"
     os.makedirs(part, exist_ok=True)
     stamp, mine = os.path.join(part, STAMP), json.loads(json.dumps(task))
-    if os.path.exists(stamp) and _read(stamp) != mine:
-        raise ValueError(f"{part} was begun with other settings ({_read(stamp)}): remove it, or finish it with those.")
-    if not os.path.exists(stamp) and os.listdir(part):
+    begun = _read(stamp)
+    if begun not in (None, mine):
+        raise ValueError(f"{part} was begun with other settings ({begun}): remove it, or finish it with those.")
+    if begun is None and set(os.listdir(part)) - {STAMP, PART_OF_STAMP}:
         raise ValueError(f"{part} is in the way: it was not begun by this program. Move it.")
-    with open(stamp, "w", encoding="utf-8") as file:
-        json.dump(mine, file)
+    if begun is None:
+        write_json(stamp, mine)
     yield part
-    os.remove(stamp)
+    if not keep_stamp:
+        os.remove(stamp)
     os.rename(part, dest)
+
+
+def is_whole(dest: str, **task) -> bool:
+    """Whether `dest` was made by this task, with `keep_stamp`, and not yet forgotten."""
+    return _read(os.path.join(dest, STAMP)) == json.loads(json.dumps(task))
+
+
+def forget(dest: str) -> None:
+    """Removes the note of the task from a folder made with `keep_stamp`."""
+    os.remove(os.path.join(dest, STAMP))
 
 
 def refuse_existing(dest: str) -> None:
@@ -40,11 +61,24 @@ def refuse_existing(dest: str) -> None:
 
 
 def _read(path):
+    """What was begun; None where nothing was, or where it could not be written down."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
-    except ValueError:  # cut off while it was written: nothing was begun
+    except (ValueError, FileNotFoundError, NotADirectoryError):
         return None
+
+
+def refuse_inside(dest: str, source: str) -> None:
+    """ValueError where a target lies in the folder that it is made from, or around it: what is written would be read.
+
+    Args:
+        dest: The target.
+        source: The folder, or a file.
+    """
+    inner, outer = os.path.realpath(dest), os.path.realpath(source)
+    if os.path.isdir(outer) and os.path.commonpath([inner, outer]) in (inner, outer):
+        raise ValueError(f"{dest} and {source} lie in one another: give a target beside the source.")
 
 
 def is_new(part: str) -> bool:
@@ -69,8 +103,10 @@ def safe_names(names: list[str]) -> list[str]:
     taken, safe = set(), []
     for number, name in enumerate(names):
         parts = [re.sub(r'[\x00-\x1f<>:"|?*]', "_", part).strip(" .") for part in re.split(r"[/\\]+", name)]
-        folder = os.path.join(*parts) if parts and all(parts) and max(map(len, parts)) < 200 else f"person_{number}"
-        folder = folder if folder.lower() not in taken else f"{folder}_{number}"
+        fits = parts and all(parts) and max(len(part.encode()) for part in parts) <= LONGEST
+        folder = os.path.join(*parts) if fits else f"person_{number}"
+        while folder.lower() in taken:
+            folder = f"{folder}_{number}"
         taken.add(folder.lower())
         safe.append(folder)
     return safe

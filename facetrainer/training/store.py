@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import filelock
 import numpy as np
 
+from facetrainer.io import cached
 from facetrainer.training.asked import differences
 from facetrainer.training.state import Progress, Stateful
 from facetrainer.utils.files import replacing
@@ -271,8 +272,7 @@ def read_state(path: str) -> dict:
         ValueError: It is cut off, empty or damaged; the zip's checksums tell.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = cached.read_npz(path)
         about = json.loads(str(arrays.pop("about")))
         if "format" not in about:
             return _of_version_0_5(about, arrays)

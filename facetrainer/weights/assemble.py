@@ -1,7 +1,11 @@
 """Keras layers made of channels-first weights; attributes are named as in MXNet."""
 
+import math
+
 import numpy as np
 from keras import layers
+
+from facetrainer.utils import keras_compat
 
 
 class Tensor:
@@ -31,11 +35,29 @@ def convolution(name, a, x, weight, bias=None):
     return _with(layer, y, table, *([] if bias is None else [bias]))
 
 
+WIDEST = 1 << 28  # elements of a layer's output for one image
+
+
 def _with(layer, x, *weights, flat=None):
-    """Layer called and given its weights."""
+    """Layer called and given its weights, which have to be those it needs before it is built."""
+    if any(weight is None for weight in weights):
+        raise ValueError(f"node {layer.name}: a weight is missing")
+    needed, given = shapes_of(layer, x), [np.shape(weight) for weight in weights]
+    if needed != given:
+        raise ValueError(f"node {layer.name} needs weights of shapes {needed}. Received: {given}")
     y = layer(x)
     layer.set_weights([np.asarray(w, np.float32) for w in weights])
     return Tensor(y, flat)
+
+
+def shapes_of(layer, x):
+    """Shapes of the weights of a layer on a tensor, without making them."""
+    with keras_compat.without_values():
+        twin = type(layer).from_config(layer.get_config())
+        width = math.prod(twin(x).shape[1:])
+    if width > WIDEST:
+        raise ValueError(f"node {layer.name} gives {width:,} numbers an image")
+    return [tuple(weight.shape) for weight in twin.weights]
 
 
 def batch_norm(name, a, x, gamma, beta, mean, variance):

@@ -5,11 +5,13 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 
 import keras
 import numpy as np
 from keras import layers
 
+from facetrainer.backbones import surgery
 from facetrainer.data.images import grey, normalised
 from facetrainer.models import saving
 from facetrainer.utils.optional import need
@@ -36,11 +38,23 @@ def inference_model(
 
 def write(
     model: keras.Model, path: str, to: str, quantize: str | None = None, images: np.ndarray | None = None, raw: bool = True,
-    unit_length: bool = False, batch: int | None = None,
+    unit_length: bool = False, batch: int | None = None, check: Callable[[str], None] = lambda part: None,
 ) -> None:  # fmt: skip
-    """Basic model → file (a folder for "savedmodel").  `images`: uint8 (n, H, W, C), what "int8" is calibrated on.
+    """Writes a basic model for use alone.
 
-    LiteRT files take one image at a time unless `batch` says otherwise. ValueError where `quantize` is not to be had.
+    Args:
+        model: The basic model.
+        path: File to write, a folder for "savedmodel". What stands there stays unless all goes well.
+        to: "litert", "onnx", "savedmodel" or "keras".
+        quantize: "fp16", "int8", "dynamic" (weights in 8 bits), or None.
+        images: uint8 `(n, H, W, C)`, what "int8" is calibrated on.
+        raw: Whether images come as uint8 and are normalised inside. Defaults to `True`.
+        unit_length: Whether embeddings are divided by their length. Defaults to `False`.
+        batch: Images at a time; any number unless given, of LiteRT one.
+        check: Called with the file before it gets its name; what it raises leaves no file. See `evaluation.comparison.export`.
+
+    Raises:
+        ValueError: `quantize` is not to be had, or the program cannot hold the model.
     """
     if quantize == "int8" and images is None:
         raise ValueError("int8 needs images to be calibrated on, a hundred or more as in training: give --data.")
@@ -56,6 +70,7 @@ def write(
         part = os.path.join(home, f"part{SUFFIXES[to]}")
         with _quiet():
             WRITERS[to](model, part, quantize, images, options)
+        check(part)
         _make_room(path)
         os.replace(part, path)
 
@@ -114,11 +129,46 @@ def _onnx(model, path, quantize, images, options):
     for module in ("onnx", "tf2onnx", "onnxruntime"):
         need(module, "onnx tf2onnx onnxruntime", "an ONNX export")
     plain = path if not quantize else f"{path}.plain.onnx"
-    whole = inference_model(model, **options)
+    whole = inference_model(surgery.rebuild(model, _plain_groups), **options)
     image = keras.InputSpec(whole.input.dtype, whole.input.shape, name="image")
     whole.export(plain, format="onnx", verbose=False, input_signature=[image])
+    _name_ends(plain)
     if quantize:
         ONNX_QUANTIZE[quantize](plain, path, images, options["raw"])
+
+
+class _GroupedConv2D(layers.Conv2D):
+    """Keras wraps a grouped convolution in a function of its own for CPUs, which ONNX cannot hold."""
+
+    def convolution_op(self, inputs, kernel):
+        from tensorflow import nn
+
+        return nn.convolution(inputs, kernel, list(self.strides), self.padding.upper(), dilations=list(self.dilation_rate))
+
+
+def _plain_groups(layer):
+    if type(layer) is layers.Conv2D and layer.groups > 1:
+        return _GroupedConv2D.from_config(layer.get_config())
+    return None
+
+
+def _name_ends(path):
+    """The converter's own names change from file to file; the ends are "image", "embedding", and "batch" of them."""
+    import onnx
+
+    whole = onnx.load(path)
+    (output,), old = whole.graph.output, whole.graph.output[0].name
+    for node in whole.graph.node:
+        node.input[:] = ["embedding" if name == old else name for name in node.input]
+        node.output[:] = ["embedding" if name == old else name for name in node.output]
+    output.name = "embedding"
+    for end in (*whole.graph.input, output):
+        if not end.type.tensor_type.shape.dim[0].HasField("dim_value"):
+            end.type.tensor_type.shape.dim[0].dim_param = "batch"
+    strange = sorted({node.op_type for node in whole.graph.node if node.op_type == "StatefulPartitionedCall"})
+    if strange:
+        raise ValueError(f"ONNX has no operation for {strange[0]}, which this model needs: export it to litert.")
+    onnx.save(whole, path)
 
 
 def _onnx_fp16(plain, path, images, raw):

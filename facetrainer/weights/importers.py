@@ -1,5 +1,6 @@
 """File of another program → basic model."""
 
+import contextlib
 import os
 import re
 import tempfile
@@ -11,6 +12,7 @@ from facetrainer.backbones import resnet
 from facetrainer.io import mxnetfile, onnxfile, torchfile
 from facetrainer.models.builder import buildin_models
 from facetrainer.models.saving import load, split
+from facetrainer.utils import keras_compat
 from facetrainer.weights import mxnet, onnx, saved_model, torch_state
 
 
@@ -24,6 +26,22 @@ def import_weights(
     Keras 2. None of torch, onnx and mxnet is needed.
     ValueError says what is not known. `trusted`: see `models.load`, for `.h5` and `.keras`.
     """
+    with _told(path):
+        return _imported(path, input_shape, trusted)
+
+
+@contextlib.contextmanager
+def _told(path):
+    """Whatever a damaged file makes go wrong is one line about the file."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _imported(path, input_shape, trusted):
     if path.endswith((".pt", ".pth")):
         return _from_state(torchfile.read_state(path), input_shape, path)
     if path.endswith((".json", ".params")):
@@ -45,10 +63,21 @@ def import_weights(
 
 
 def _from_state(state, input_shape, path):
-    model = buildin_models(**torch_state.describe(state, resnet.DEPTHS, path), input_shape=input_shape)
+    described = torch_state.describe(state, resnet.DEPTHS, path)
+    _check_size(described, state, input_shape, path)
+    model = buildin_models(**described, input_shape=input_shape)
     for name, arrays in torch_state.weights(state, model).items():
         model.get_layer(name).set_weights(arrays)
     return _scaled_stem(model)
+
+
+def _check_size(described, state, input_shape, path):
+    """Names alone make no network: as many weights have to be there as it needs."""
+    with keras_compat.without_values():
+        needed = buildin_models(**described, input_shape=input_shape).count_params()
+    given = sum(array.size for array in state.values())
+    if needed > given:
+        raise ValueError(f"{path}: a {described['stem_model']} needs {needed:,} weights. Received: {given:,}")
 
 
 def _scaled_stem(model):

@@ -25,6 +25,7 @@ def build(graph: Graph, input_shape=(112, 112, 3), path: str = "") -> keras.Mode
     pixels = layers.Rescaling(128.0, 127.5, name="pixels")(inputs) if takes_pixels(graph) else inputs
     values = {**graph.weights, graph.inputs[0]: Tensor(pixels)}
     for number, node in enumerate(graph.nodes):
+        _check_node(node, values, path)
         given = [values.get(name) for name in node.inputs]
         if node.operation in ("Identity", "Cast"):  # of weights too: exporters keep equal ones once
             values[node.outputs[0]] = given[0]
@@ -35,8 +36,22 @@ def build(graph: Graph, input_shape=(112, 112, 3), path: str = "") -> keras.Mode
             values[node.outputs[0]] = node.attributes.get("value")
         else:
             raise ValueError(f"{path}: node {node.name} is a {node.operation}. Known are {', '.join(OPERATIONS)}.")
+    if len(graph.outputs) != 1 or not isinstance(values.get(graph.outputs[0]), Tensor):
+        raise ValueError(f"{path}: expected one output that a node gives, the embedding. Received: {graph.outputs}")
     outputs = layers.Activation("linear", dtype="float32", name="embedding")(values[graph.outputs[0]].x)
     return keras.Model(inputs, outputs, name="onnx")
+
+
+def _check_node(node, values, path):
+    """Nodes stand in an order in which each finds its inputs: where one is missing, the graph has a circle or is not whole."""
+    absent = [name for name in node.inputs if name and name not in values]
+    if absent:
+        raise ValueError(
+            f"{path}: node {node.name or node.operation} takes {absent[0]!r}, which no node before it gives: the graph is not whole, or "
+            "goes in a circle."
+        )
+    if not node.outputs:
+        raise ValueError(f"{path}: node {node.name or node.operation} gives nothing")
 
 
 def takes_pixels(graph: Graph) -> bool:

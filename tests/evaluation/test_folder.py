@@ -60,7 +60,7 @@ def test_folder_against_the_slow_way(faces):
 
 def test_folder_command(faces, capsys, monkeypatch):
     pd.DataFrame({"person": [f"p{k}" for k in range(6)], "hat": ["yes", "no"] * 3}).to_csv("a.csv", index=False)
-    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _: looks_of_floats)
+    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _, **__: looks_of_floats)
     call = [
         "-d",
         faces,
@@ -88,7 +88,7 @@ def test_folder_command(faces, capsys, monkeypatch):
     report = json.load(open("r.json"))
     assert report["images"] == 30 and report["same pairs"] == 60 and report["different pairs"] == 375
     assert decode(open("w.jpg", "rb").read()).shape == (12 * 112, 4 * 112, 3)
-    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _: pytest.fail("embeddings are kept"))
+    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _, **__: pytest.fail("embeddings are kept"))
     assert folder_command.main(["-d", faces, "-S", "e.npz"]) == 0
     assert folder_command.main(["-d", faces]) == 1
     assert "give a model with -m" in capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_folder_makes_a_verification_set(faces):
 
 
 def test_evals_command(workdir, bin_file, capsys, monkeypatch):
-    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _: looks_of_floats)
+    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _, **__: looks_of_floats)
     call = [
         "-m",
         "m.keras",

@@ -109,7 +109,7 @@ def test_ijb_command_and_its_errors(workdir, capsys):
 
 def test_ijb_never_takes_embeddings_of_a_model_that_has_changed(workdir, monkeypatch):
     root, files = ijb_set(str(workdir / "data")), []
-    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _: looks_of_floats)
+    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _, **__: looks_of_floats)
     kept = ijb_evaluation.Kept.put
     monkeypatch.setattr(ijb_evaluation.Kept, "put", lambda self, *a: files.append(self.keep) or kept(self, *a))
     for content in (b"one", b"retrained"):

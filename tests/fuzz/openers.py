@@ -7,8 +7,6 @@ from facetrainer.data import sources
 from facetrainer.data.images import IMAGE_TYPES, decode
 from facetrainer.evaluation.interface import interface
 from facetrainer.io import evalbin
-from facetrainer.io.onnxfile import read_graph
-from facetrainer.weights import onnx
 from facetrainer.weights.importers import import_weights
 
 
@@ -36,7 +34,7 @@ def open_params(path):
 
 
 OPENERS = {
-    ".bin": open_bin, ".pt": import_weights, ".onnx": lambda path: onnx.build(read_graph(path), path=path), ".params": open_params,
+    ".bin": open_bin, ".pt": import_weights, ".onnx": import_weights, ".params": open_params,
     ".keras": interface, ".h5": models.load, **dict.fromkeys((*IMAGE_TYPES, ".gif"), open_image),
     **dict.fromkeys((".npz", ".rec", ".idx", ".tfrecord"), open_source),
 }  # fmt: skip
