@@ -1,7 +1,7 @@
 """Accuracy of a model on sets of pairs.
 
 Two protocols are named: "10-fold" takes each fold's threshold from the other nine (what papers report), "max" the best threshold on
-the very pairs it is measured on (what Keras_insightface prints).
+the very pairs it is measured on (what Keras_insightface prints). Intervals are of the people in the pairs: a person in ten pairs is no ten people.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from facetrainer.utils.lazy import later
 
 calibration, plots = later("facetrainer.metrics.calibration"), later("facetrainer.reporting.plots")
 evals, np = later("facetrainer.evaluation"), later("numpy")
-roc, quality = later("facetrainer.metrics.roc"), later("facetrainer.metrics.quality")
+quality = later("facetrainer.metrics.quality")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-p", "--pca_acc", type=int, nargs="?", const=128, default=0, metavar="N",
                       help="accuracy after N principal components, learnt on the other folds, as well")  # fmt: skip
     main.add_argument("--folds", action="store_true", help="a table of the ten folds")
-    main.add_argument("--bootstrap", type=int, default=0, metavar="DRAWS", help="95 %% intervals")
+    main.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="DRAWS", help="of the people, for 95 %% intervals; 0 for none (1000)"
+    )
     main.add_argument("--compare", metavar="MODEL", help="another model on the same pairs: McNemar's test")
     main.add_argument("--calibrate", action="store_true", help="write MODEL_thresholds.json, from all sets together")
     main.add_argument(
@@ -55,12 +57,13 @@ def _run(a):
     results = [_evaluated(a, pairs) for pairs in map(evals.read_pairs, a.test_bin_files)]
     if a.calibrate:
         scores, same = (np.concatenate([one[key] for one in results]) for key in ("scores", "same"))
+        people = np.concatenate([one["people of pairs"] + 10**9 * k for k, one in enumerate(results)], axis=1)
         about = {"model": a.basic_model, "sets": [one["protocol"] for one in results]}
-        print(calibration.write(a.basic_model, calibration.calibrate(scores, same, **about)))
+        print(calibration.write(a.basic_model, calibration.calibrate(scores, same, people=people, **about)))
     if a.json:
         with open(a.json, "w", encoding="utf-8") as file:
             json.dump(
-                [{key: value for key, value in one.items() if key not in ("scores", "same")} for one in results],
+                [{key: value for key, value in one.items() if key not in ("scores", "same", "people of pairs")} for one in results],
                 file,
                 indent=1,
             )
@@ -74,7 +77,7 @@ def _evaluated(a, pairs):
     result = evals.verify(scores, same, pairs.name, flip, pairs.sha256)
     print(result)
     protocol = {**result.protocol(), "centred": "on the mean of this very set" if a.centre else "no"}
-    found = {**dataclasses.asdict(result), "protocol": protocol, "scores": scores, "same": same}
+    found = {**dataclasses.asdict(result), "protocol": protocol, "scores": scores, "same": same, "people of pairs": pairs.people}
     val, val_std, far = evals.calculate_val(
         np.arange(0, 4, 0.001), *(evals.unit(embeddings[k::2]) for k in (0, 1)), same
     )
@@ -91,10 +94,9 @@ def _evaluated(a, pairs):
         found["pca"] = {"components": a.pca_acc, "accuracy": accuracy.mean(), "std": accuracy.std()}
         print(f"  {a.pca_acc} principal components, 10-fold accuracy {accuracy.mean():.4f} ± {accuracy.std():.4f}")
     if a.bootstrap:
-        low, high = evals.bootstrap(scores, same, lambda s, y: evals.best_threshold(s, y)[0], a.bootstrap)
-        auc_low, auc_high = evals.bootstrap(scores, same, lambda s, y: roc.Roc(s, y).auc, a.bootstrap)
-        found["bootstrap 95%"] = {"max accuracy": [low, high], "AUC": [auc_low, auc_high]}
-        print(f"  95 % intervals: max accuracy {low:.4f}–{high:.4f}, AUC {auc_low:.4f}–{auc_high:.4f}")
+        found["people"], found["95%"] = len(np.unique(pairs.people)), evals.intervals(scores, same, pairs.people, a.bootstrap)
+        told = ", ".join(f"{name} {low:.4f}–{high:.4f}" for name, (low, high) in found["95%"].items())
+        print(f"  95 % intervals over {found['people']} people{'' if pairs.names else ' that the pairs tell apart'}: {told}")
     if a.reject:
         found["reject"] = _reject(embeddings, scores, same, a.reject)
     if a.compare:

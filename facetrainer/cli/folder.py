@@ -6,7 +6,8 @@
   python eval_folder.py -d faces -m model.keras -B pairs.bin           a verification set of hard pairs
 
 Leave-one-out: an image is compared with everybody's mean, its own person's mean without itself. Open set: half of the people are enrolled
-with one image each, their other images and everybody else's are probes.
+with one image each, their other images and everybody else's are probes. TAR@FAR is over all pairs of images, in which people with many
+images weigh most; "people alike" gives each person, and each two people, one vote.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 
+plots = later("facetrainer.reporting.plots")
 aligning, reporting = later("facetrainer.preparing.align"), later("facetrainer.reporting.folder")
 alignment = later("facetrainer.data.alignment")
 
@@ -38,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     main.add_argument("--slices", metavar="CSV", help="image or person, and attributes: metrics of each group")
     run.add_trusted(main)
-    main.add_argument("--roc", metavar="PNG", help="ROC of leave-one-out scores")
+    main.add_argument("--roc", metavar="PNG", help="ROC of all pairs of images, and with all people alike")
     return main
 
 
@@ -60,8 +62,9 @@ def _run(a):
     if a.worst:
         folder.worst_sheet(a.worst)
     if a.roc:
-        _, score, label = folder.do_evaluation()
-        reporting.plot_tpr_far(score, label, path=a.roc)
+        name = os.path.basename(os.path.normpath(a.data_path))
+        curves = {f"{name}, all pairs": folder.all_pairs(), f"{name}, people alike": folder.all_people()}
+        plots.roc(curves, a.roc)
     if a.save_bins:
         folder.generate_eval_pair_bin(a.save_bins)
     if a.report:

@@ -1,5 +1,6 @@
 """A folder of people and a model → who is taken for whom."""
 
+import functools
 import logging
 import os
 
@@ -17,7 +18,7 @@ from facetrainer.utils.files import replacing
 
 log = logging.getLogger("facetrainer")
 
-BLOCK, BINS = 1024, 1 << 16
+BLOCK, BINS, PAIRS_AT_ONCE = 1024, 1 << 16, 1 << 22
 
 
 class People:
@@ -42,15 +43,30 @@ class People:
         return own, strange, who
 
     def all_pairs(self) -> "Histogram":
-        """Cosines of all pairs of images, counted by kind in 65,536 bins: 100,000 images need no matrix of 10¹⁰."""
-        counts = np.zeros((2, BINS), np.int64)
-        for begin in range(0, len(self.labels), BLOCK):
-            cosine = self.embeddings[begin : begin + BLOCK] @ self.embeddings[begin:].T
+        """Cosines of all pairs of images by kind, in 65,536 bins: 100,000 images need no matrix of 10¹⁰."""
+        return self._histograms()[0]
+
+    def all_people(self) -> "Histogram":
+        """As `all_pairs`, but every person, and every two people, count alike, however many images they have."""
+        return self._histograms()[1]
+
+    @functools.cache  # noqa: B019  one folder at a time
+    def _histograms(self):
+        counts, shares = np.zeros((2, BINS), np.int64), np.zeros((2, BINS))
+        images = np.bincount(self.labels)[self.labels]
+        one_person, block = 2 / (images * np.maximum(images - 1, 1)), max(PAIRS_AT_ONCE // len(images), 1)
+        for begin in range(0, len(self.labels), block):
+            cosine = self.embeddings[begin : begin + block] @ self.embeddings[begin:].T
             after = np.arange(cosine.shape[1]) > np.arange(len(cosine))[:, None]
-            same = self.labels[begin : begin + BLOCK, None] == self.labels[begin:]
+            same = self.labels[begin : begin + block, None] == self.labels[begin:]
             places = np.clip((cosine + 1) * (BINS / 2), 0, BINS - 1).astype(np.int64)
-            counts += [np.bincount(places[after & (same == kind)], minlength=BINS) for kind in (False, True)]
-        return Histogram(counts)
+            for kind in (0, 1):
+                rows, columns = np.nonzero(after & (same == bool(kind)))
+                here, rows, columns = places[rows, columns], rows + begin, columns + begin
+                counts[kind] += np.bincount(here, minlength=BINS)
+                share = one_person[rows] if kind else 1 / (images[rows] * images[columns])
+                shares[kind] += np.bincount(here, share, minlength=BINS)
+        return Histogram(counts), Histogram(shares)
 
     def open_set(self, seed: int = 0) -> Search:
         """Half of the people with two images or more are the gallery, one image each."""
@@ -204,11 +220,13 @@ class Eval_folder(People):
     def report(self) -> dict:
         """Every number of the folder."""
         own, strange, _ = self.leave_one_out()
-        several, pairs = np.isfinite(own), self.all_pairs()
+        several, pairs, alike = np.isfinite(own), self.all_pairs(), self.all_people()
         different, same = pairs.counts.sum(axis=1).tolist()
         found = {"images": len(self.labels), "left out": len(self.source) - len(self.labels), "people": len(np.unique(self.labels)),
                  "leave-one-out top-1": float(np.mean(own[several] > strange[several])), "same pairs": same, "different pairs": different,
-                 "AUC": pairs.auc, **{f"TAR@FAR={far:g}": pairs.tar(far) for far in FARS if far * different >= 1},
+                 "AUC": pairs.auc, "AUC, people alike": alike.auc,
+                 **{f"TAR@FAR={far:g}": pairs.tar(far) for far in FARS if far * different >= 1},
+                 **{f"TAR@FAR={far:g}, people alike": alike.tar(far) for far in FARS if far * different >= 1},
                  "angular Fisher score": angular_fisher_score(self.embeddings, self.labels)}  # fmt: skip
         try:
             identified = self.open_set()
@@ -230,7 +248,7 @@ def _extreme(kept, values, begin, count, sign):
 
 
 class Histogram:
-    """Cosines of pairs of both kinds in bins: rates to one part in 32,768 of cosine."""
+    """Cosines of pairs of both kinds in bins: rates to one part in 32,768 of cosine. Numbers of pairs, or their weights."""
 
     def __init__(self, counts: np.ndarray):
         self.counts = counts  # (2, BINS): different people, one person
@@ -245,14 +263,20 @@ class Histogram:
         return self._bin(far) * 2 / BINS - 1
 
     def tar(self, far: float) -> float:
-        return float(np.append(self.above[1], 0)[self._bin(far)] / max(self.counts[1].sum(), 1))
+        return float(np.append(self.above[1], 0)[self._bin(far)] / max(self.counts[1].sum(), 1e-300))
 
     def rates(self, threshold: float) -> tuple[float, float]:
         """False- and true-accept rate of cosine ≥ threshold; nan where there is no such pair."""
         place = min(round((threshold + 1) * BINS / 2), BINS - 1)
         return tuple(float(above[place] / total) if (total := above[0]) else float("nan") for above in self.above)
 
+    def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """False-accept rate, true-accept rate, threshold wherever they change, from (0, 0) to (1, 1), as `Roc.points`."""
+        kept = np.append(np.flatnonzero(self.counts.any(axis=0)), BINS)[::-1]
+        far, tar = (np.append(above, 0)[kept] / max(above[0], 1e-300) for above in self.above)
+        return far, tar, kept * 2 / BINS - 1
+
     @property
     def auc(self) -> float:
         below = np.cumsum(self.counts[0]) - self.counts[0] / 2
-        return float(np.sum(below * self.counts[1]) / max(self.counts[0].sum() * self.counts[1].sum(), 1))
+        return float(np.sum(below * self.counts[1]) / max(self.counts[0].sum() * self.counts[1].sum(), 1e-300))

@@ -1,9 +1,13 @@
 """Verification sets: `.bin` files, folders and lists of pairs."""
 
 import dataclasses
+import functools
+import hashlib
 import os
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from facetrainer.io import evalbin, lists
 from facetrainer.utils.files import read_bytes, sha256_of
@@ -11,12 +15,44 @@ from facetrainer.utils.files import read_bytes, sha256_of
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Images of n pairs, first and second in turn (2n), and which are of one person (n,)."""
+    """A verification set.
+
+    Attributes:
+        name: What it is called.
+        images: 2n encoded images or arrays, first and second of each pair in turn.
+        same: Whether each pair is of one person, bool `(n,)`.
+        sha256: Of the file.
+        names: Persons of the images, where the set names them.
+    """
 
     name: str
     images: list
     same: np.ndarray
     sha256: str = ""
+    names: tuple[str, ...] | None = None
+
+    @functools.cached_property
+    def people(self) -> np.ndarray:
+        """Persons of both images of each pair, integers `(2, n)`.
+
+        By their names, or as far as the pairs tell: equal bytes are one image, and the images of a same-pair are of one person.
+        Two groups of images of a person that no same-pair joins count as two people.
+        """
+        if self.names is not None:
+            return np.unique(self.names, return_inverse=True)[1].reshape(-1, 2).T
+        images = np.unique([_digest(image) for image in self.images], return_inverse=True)[1].reshape(-1, 2)
+        return joined(images.max() + 1, images[self.same])[images].T
+
+
+def _digest(image):
+    data = image if isinstance(image, bytes) else np.ascontiguousarray(image).tobytes() + str(image.shape).encode()
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def joined(count: int, links: np.ndarray) -> np.ndarray:
+    """Group of each of `count` things, where `links` `(m, 2)` join two each."""
+    graph = coo_array((np.ones(len(links)), links.T), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
 
 
 def read_pairs(path: str, pairs_file: str | None = None) -> Pairs:
@@ -48,5 +84,9 @@ def _find_pairs_file(folder):
 
 def _folder_pairs(folder, pairs_file):
     first, second, same = lists.read_pairs(pairs_file)
-    images = [read_bytes(os.path.join(folder, path)) for pair in zip(first, second, strict=True) for path in pair]
-    return Pairs(os.path.basename(os.path.abspath(folder)), images, np.array(same), sha256_of(pairs_file))
+    paths = [path for pair in zip(first, second, strict=True) for path in pair]
+    images, names = [read_bytes(os.path.join(folder, path)) for path in paths], tuple(map(os.path.dirname, paths))
+    named = all(names) and np.array_equal(np.array(names)[::2] == np.array(names)[1::2], same)
+    return Pairs(
+        os.path.basename(os.path.abspath(folder)), images, np.array(same), sha256_of(pairs_file), names if named else None
+    )

@@ -13,8 +13,9 @@ from sklearn.decomposition import PCA
 
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.pairs import read_pairs
+from facetrainer.metrics.intervals import curve_intervals, rate_interval
 from facetrainer.metrics.roc import Roc
-from facetrainer.metrics.verification import FARS, best_threshold, fold_accuracies, pair_scores, unit
+from facetrainer.metrics.verification import FARS, best_threshold, fold_accuracies, fold_correct, pair_scores, unit
 
 log = logging.getLogger("facetrainer")
 
@@ -71,6 +72,30 @@ def verify(
     tar = {far: curve.tar(far) for far in FARS if curve.both and far * len(curve.negatives) >= 1}
     eer = curve.eer if curve.both else float("nan")
     return Verification(name, len(same), top, threshold, folds.mean(), folds.std(), curve.auc, eer, tar, flip, sha256)
+
+
+def intervals(scores: np.ndarray, same: np.ndarray, people: np.ndarray, draws: int = 1000) -> dict[str, tuple[float, float]]:
+    """95 % intervals of what `verify` gives.
+
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person, bool `(n,)`.
+        people: Persons of both images of each pair, integers `(2, n)`, see `Pairs.people`.
+        draws: Of the bootstrap. Defaults to `1000`.
+
+    Returns:
+        Ends by name: "10-fold accuracy", at the folds' thresholds as they are, AUC, and TAR@FAR of each rate that the pairs resolve.
+        The best accuracy on the pairs themselves ("max") is no estimate of anything and has none.
+    """
+    scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
+    low, high = rate_interval(~fold_correct(scores, same), *people)
+    found = {"10-fold accuracy": (1 - high, 1 - low)}
+    fars = [far for far in FARS if far * np.sum(~same) >= 1]
+    if same.any() and not same.all():
+        lows, highs = curve_intervals(scores, same, people, fars, draws)
+        names = ["AUC", *(f"TAR@FAR={far:g}" for far in fars)]
+        found |= {name: (float(a), float(b)) for name, a, b in zip(names, lows, highs, strict=True)}
+    return found
 
 
 def scores_of(embeddings: np.ndarray, pca: int = 0, centre: bool = False) -> np.ndarray:

@@ -5,38 +5,54 @@ import os
 import numpy as np
 
 from facetrainer.metrics.roc import Roc
-from facetrainer.metrics.verification import FARS, wilson
+from facetrainer.metrics.intervals import rate_interval
+from facetrainer.metrics.verification import FARS
 from facetrainer.utils.files import write_json
 
 LEAST = 10  # negative pairs beyond the threshold, on average: fewer, and it rests on single pairs
 
 
-def calibrate(scores: np.ndarray, same: np.ndarray, fars=FARS, **about) -> dict:
-    """Cosines (n,) and same (n,) → thresholds at false-accept rates, with what they rest on.
+def calibrate(scores: np.ndarray, same: np.ndarray, fars=FARS, people: np.ndarray | None = None, **about) -> dict:
+    """Thresholds at false-accept rates, with what they rest on.
 
-    A rate for which the negative pairs are too few (LEAST / rate) is refused: it stands under "refused" with the number needed.
+    Args:
+        scores: Cosines `(n,)`.
+        same: Whether each pair is of one person, bool `(n,)`.
+        fars: The rates. One for which the negative pairs are too few (LEAST / rate) stands under "refused" with the number needed.
+        people: Persons of both images of each pair, integers `(2, n)`: the intervals take into account that pairs share them. Every
+            pair has its own unless given.
+        **about: Put in front of the result.
+
+    Returns:
+        Thresholds by rate ("same" where cosine ≥ threshold), FAR and TAR there with 95 % intervals, numbers of pairs and people.
+
+    Raises:
+        ValueError: There are pairs of one kind only.
     """
+    same = np.asarray(same, bool)
+    people = np.tile(np.arange(len(same)), (2, 1)) if people is None else people
     curve = Roc(scores, same)
     if not curve.both:
         raise ValueError(
             f"calibration needs pairs of both kinds. Received: {len(curve.positives)} same, {len(curve.negatives)} different"
         )
     negatives = len(curve.negatives)
-    found = {far: _point(curve, far) for far in fars if far * negatives >= LEAST}
+    found = {far: _point(curve, far, scores, same, people) for far in fars if far * negatives >= LEAST}
     refused = {
         f"{far:g}": f"{negatives} negative pairs, {round(LEAST / far)} are needed"
         for far in fars
         if far * negatives < LEAST
     }
-    return {**about, "positive pairs": len(curve.positives), "negative pairs": negatives,
+    return {**about, "rule": "same where cosine >= threshold", "people": len(np.unique(people)), "positive pairs": len(curve.positives), "negative pairs": negatives,
             "thresholds": {f"{far:g}": point for far, point in found.items()}, "refused": refused}  # fmt: skip
 
 
-def _point(curve, far):
+def _point(curve, far, scores, same, people):
     threshold = curve.threshold(far)
     found, tar = (float(rate[0]) for rate in curve.rates(np.array([threshold])))
-    return {"threshold": threshold, "FAR": found, "FAR 95%": wilson(found, len(curve.negatives)),
-            "TAR": tar, "TAR 95%": wilson(tar, len(curve.positives))}  # fmt: skip
+    said = np.asarray(scores) >= threshold
+    return {"threshold": threshold, "FAR": found, "FAR 95%": rate_interval(said[~same], *people[:, ~same]),
+            "TAR": tar, "TAR 95%": rate_interval(said[same], *people[:, same])}  # fmt: skip
 
 
 def write(path: str, calibration: dict) -> str:

@@ -28,27 +28,48 @@ class Search:
         return np.array([self.top(k) for k in range(1, most + 1)])
 
     def dir_at_far(self, far: float) -> tuple[float, float]:
-        """Detection and identification rate, and the threshold: right at first rank with a score above it, of all mated probes.
+        """Detection and identification rate at a false-accept rate, and the threshold.
 
-        Grother & Ngan, NIST IR 8009.
+        Args:
+            far: Part of the unmated probes that may be taken for somebody.
+
+        Returns:
+            Part of the mated probes that are right at first rank with a score of the threshold or more; the threshold. Both nan where the
+            unmated probes are fewer than 1 / `far`: they cannot tell such a rate.
+
+        Raises:
+            ValueError: There are probes of one kind only.
+
+        Reference:
+            Grother & Ngan, NIST IR 8009.
         """
         threshold = self.threshold(far)
-        return float(np.mean((self.rank[self.mated] == 0) & (self.best[self.mated] > threshold))), threshold
+        if not self.resolves(far):
+            return float("nan"), float("nan")
+        return self.dir_at(threshold), threshold
+
+    def resolves(self, far: float) -> bool:
+        """Whether the unmated probes are enough to tell a false-accept rate: 1 / `far` or more."""
+        return far * np.sum(~self.mated) >= 1 - 1e-9
+
+    def dir_at(self, threshold: float) -> float:
+        """Part of the mated probes that are right at first rank with a score of the threshold or more."""
+        return float(np.mean((self.rank[self.mated] == 0) & (self.best[self.mated] >= threshold)))
 
     def threshold(self, far: float) -> float:
-        """The score that fewer than `far` of the unmated probes exceed: that of number ⌊far · probes⌋ from above, or the highest."""
+        """The lowest score that fewer than `far` of the unmated probes reach: the next above that of number ⌊far · probes⌋ from above."""
         unmated = np.sort(self.best[~self.mated])[::-1]
         if len(unmated) == 0 or not self.mated.any():
             raise ValueError(
                 "open-set identification needs probes in the gallery and probes that are not. Received: one kind only"
             )
-        return float(unmated[max(int(far * len(unmated)), 1) - 1])
+        return float(np.nextafter(unmated[max(int(far * len(unmated)), 1) - 1], np.inf))
 
 
 def search(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, gallery_people: np.ndarray) -> Search:
     """Features (P, D) and (G, D) of length 1 and their people → Search; the scores are never all in memory at once.
 
-    Of several gallery entries of a person the nearest counts.
+    Of several gallery entries of a person the nearest counts; of several people with one score the right one comes last.
     """
     known, person = np.unique(gallery_people, return_inverse=True)
     order = np.argsort(person, kind="stable")
@@ -62,5 +83,5 @@ def search(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, ga
         scores = probes[piece] @ gallery.T
         scores = scores if single else np.maximum.reduceat(scores, starts, axis=1)
         mine = np.take_along_axis(scores, np.maximum(right[piece], 0)[:, None], axis=1)
-        best[piece], rank[piece] = scores.max(axis=1), np.where(right[piece] >= 0, np.sum(scores > mine, axis=1), -1)
+        best[piece], rank[piece] = scores.max(axis=1), np.where(right[piece] >= 0, np.sum(scores >= mine, axis=1) - 1, -1)
     return Search(best, rank)

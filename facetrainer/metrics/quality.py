@@ -27,8 +27,8 @@ def error_versus_reject(scores: np.ndarray, same: np.ndarray, quality: np.ndarra
     knows poor images makes the curve fall. Grother & Tabassi, PAMI 2007.
     """
     negatives = np.sort(scores[~same])[::-1]
-    threshold = negatives[min(int(fmr * len(negatives)), len(negatives) - 1)]
-    mine, missed = quality[same], scores[same] <= threshold
+    threshold = np.nextafter(negatives[min(int(fmr * len(negatives)), len(negatives) - 1)], np.inf)
+    mine, missed = quality[same], scores[same] < threshold
     missed = missed[np.argsort(mine, kind="stable")]
     rejected = np.arange(steps) / steps
     begins = np.floor(rejected * len(missed)).astype(int)

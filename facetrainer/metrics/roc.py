@@ -1,4 +1,8 @@
-"""Scores of pairs → rates: one sort, whatever is asked of it afterwards."""
+"""Scores of pairs → rates: one sort, whatever is asked of it afterwards.
+
+One rule holds wherever a score meets a threshold: it is accepted where score ≥ threshold. Ties count against the model: of two
+equal scores the right one is not first, and a threshold that has to refuse one refuses both.
+"""
 
 import functools
 
@@ -45,6 +49,11 @@ class Roc:
         return float(
             len(self.positives) - np.searchsorted(self.positives, self.negatives[-1 - allowed], "right")
         ) / len(self.positives)
+
+    def tar_between(self, far) -> np.ndarray:
+        """True-accept rates at false-accept rates between the curve's corners, on straight lines: for samples too small for a rate."""
+        fars, tars, _ = self.points()
+        return np.interp(far, fars, tars)
 
     def threshold(self, far: float) -> float:
         """Smallest score that accepts at most `far` of the others: the next one above the first that must be refused."""

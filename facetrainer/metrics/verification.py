@@ -20,7 +20,7 @@ def pair_scores(embeddings: np.ndarray) -> np.ndarray:
 
 
 def best_threshold(scores: np.ndarray, same: np.ndarray) -> tuple[float, float]:
-    """Accuracy at the best of all thresholds, and that threshold ("same" where score > threshold).
+    """Accuracy at the best of all thresholds, and that threshold ("same" where score ≥ threshold, as everywhere here).
 
     Every cut between two different scores is tried; among equally good ones the middle one is taken.
     """
@@ -30,7 +30,9 @@ def best_threshold(scores: np.ndarray, same: np.ndarray) -> tuple[float, float]:
     cuts = np.concatenate([[True], ranked[1:] < ranked[:-1], [True]])
     places = np.flatnonzero(cuts & (right == right[cuts].max()))
     place = places[len(places) // 2]
-    edges = np.concatenate([[ranked[0] + 1e-3], (ranked[1:] + ranked[:-1]) / 2, [ranked[-1] - 1e-3]])
+    middles = (ranked[1:] + ranked[:-1]) / 2
+    middles = np.where(middles > ranked[1:], middles, ranked[:-1])  # neighbours among floating-point numbers have no middle
+    edges = np.concatenate([[ranked[0] + 1e-3], middles, [ranked[-1] - 1e-3]])
     return right[place] / len(same), float(edges[place])
 
 
@@ -55,7 +57,7 @@ def fold_table(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> list[Fo
     for fold in folds_of(len(same), folds):
         rest = np.setdiff1d(np.arange(len(same)), fold) if len(fold) < len(same) else fold
         threshold = best_threshold(scores[rest], same[rest])[1]
-        said = scores[fold] > threshold
+        said = scores[fold] >= threshold
         table.append(
             Fold(
                 threshold,
@@ -80,25 +82,7 @@ def fold_correct(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> np.nd
             for part, fold in zip(folds_of(len(same), folds), fold_table(scores, same, folds), strict=True)
         ]
     )
-    return (scores > thresholds) == same
-
-
-def bootstrap(
-    scores: np.ndarray, same: np.ndarray, of, draws: int = 1000, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Confidence interval of `of(scores, same)` by drawing pairs of each kind with replacement. Efron, 1979."""
-    rng, kinds = np.random.default_rng(seed), (np.flatnonzero(same), np.flatnonzero(~same))
-    found = []
-    for _ in range(draws):
-        drawn = np.concatenate([rng.choice(kind, len(kind)) for kind in kinds if len(kind)])
-        found.append(of(scores[drawn], same[drawn]))
-    return tuple(np.quantile(found, [(1 - level) / 2, (1 + level) / 2]).tolist())
-
-
-def wilson(rate: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Interval of a rate over `count` trials. Wilson, 1927."""
-    middle, half = rate + z * z / 2 / count, z * np.sqrt(rate * (1 - rate) / count + z * z / 4 / count**2)
-    return float((middle - half) / (1 + z * z / count)), float((middle + half) / (1 + z * z / count))
+    return (scores >= thresholds) == same
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:

@@ -4,6 +4,7 @@ python data_distiller.py -D /datasets/faces_casia -M r100.onnx --use_fp16
 train.Train("faces_casia_distill_fp16.tfrecord", …)
 """
 
+import json
 import logging
 import os
 
@@ -11,7 +12,9 @@ import numpy as np
 
 from facetrainer.data import sources
 from facetrainer.evaluation.embedder import Embedder
-from facetrainer.evaluation.interface import interface
+from facetrainer.evaluation.interface import file_of, interface
+from facetrainer.io import cached
+from facetrainer.utils.files import sha256_of, write_json
 
 __all__ = ["Data_distiller", "Rows", "teacher_model_interf_wrapper"]
 log = logging.getLogger("facetrainer")
@@ -20,16 +23,37 @@ teacher_model_interf_wrapper = interface  # the seed's name
 
 
 class Rows:
-    """Rows of one width appended to a file that may be broken off at any byte."""
+    """Rows of one width appended to a file that may be broken off at any byte; beside it stands of what they are.
 
-    def __init__(self, path: str, dtype: str, recover: bool):
-        self.path, self.dtype, self.width = path, np.dtype(dtype), 0
-        if not recover and os.path.exists(path):
-            os.remove(path)
-        self.head = path + ".width"
-        if os.path.exists(path) and os.path.exists(self.head):
-            with open(self.head) as file:
-                self.width = int(file.read())
+    Args:
+        path: The file.
+        dtype: Of the rows.
+        recover: Whether to go on with the rows that are there.
+        about: Teacher, data and whatever else has to be the same to go on, as JSON takes it.
+
+    Raises:
+        ValueError: The rows that are there are of something else.
+    """
+
+    def __init__(self, path: str, dtype: str, recover: bool, about: dict | None = None):
+        self.path, self.dtype, self.width, self.head = path, np.dtype(dtype), 0, path + ".json"
+        self.about = {**(about or {}), "dtype": str(self.dtype)}
+        if not recover:
+            self.remove()
+        elif os.path.exists(path) and os.path.exists(self.head):
+            self.width = self._same_width()
+
+    def _same_width(self):
+        with open(self.head, encoding="utf-8") as file:
+            found = json.load(file)
+        width = found.pop("width")
+        changed = [f"{key} was {found.get(key)}, is {self.about[key]}" for key in self.about if found.get(key) != self.about[key]]
+        if changed:
+            raise ValueError(
+                f"{self.path} was begun with another setting: {'; '.join(changed)}. Leave -R (recover) out to begin anew, or give another "
+                "dest_file."
+            )
+        return width
 
     def __len__(self):
         return os.path.getsize(self.path) // (self.width * self.dtype.itemsize) if self.width else 0
@@ -37,8 +61,7 @@ class Rows:
     def append(self, rows: np.ndarray) -> None:
         if not self.width:
             self.width = rows.shape[1]
-            with open(self.head, "w") as file:
-                file.write(str(self.width))
+            write_json(self.head, {**self.about, "width": self.width})
         with open(self.path, "ab") as file:
             file.truncate(len(self) * self.width * self.dtype.itemsize)
             file.write(rows.astype(self.dtype).tobytes())
@@ -48,17 +71,19 @@ class Rows:
 
     def remove(self) -> None:
         for path in (self.path, self.head):
-            os.remove(path)
+            if os.path.exists(path):
+                os.remove(path)
 
 
 def Data_distiller(  # noqa: N802
     data_path, model_file=None, dest_file=None, save_npz=False, batch_size=256, use_fp16=False, limit=-1, recover=False,
-    shape=None,
+    shape=None, trusted=False,
 ) -> str:  # fmt: skip
     """Dataset and teacher (see `faces.interface`) → path of a TFRecord file of images, labels and embeddings, or of an npz.
 
     The npz names the images where they are, the TFRecord holds them. `limit` > 0: the first so many images. `recover` goes on
-    with a run that was broken off. Images that cannot be read are named and left out.
+    with a run that was broken off, of the same teacher, type and data. Images that cannot be read are named and left out. `trusted`: see
+    `evaluation.interface`.
     """
     if model_file is None:
         raise ValueError("Data_distiller: no teacher given. Give model_file= a model, a model file or a callable.")
@@ -67,14 +92,25 @@ def Data_distiller(  # noqa: N802
     if not dest.endswith((".npz", ".tfrecord")):
         raise ValueError(f"dest_file: expected a name ending in .npz or .tfrecord. Received: {dest!r}")
     count = min(limit, len(source)) if limit > 0 else len(source)
-    rows = Rows(dest + ".rows", "float16" if use_fp16 else "float32", recover)
+    about = {"teacher": _named(model_file), "data": os.path.abspath(str(data_path)), "images": len(source), "first": source.name(0)}
+    rows = Rows(dest + ".rows", "float16" if use_fp16 else "float32", recover, about)
     if len(rows):
         log.info("going on after %d of %d images", len(rows), count)
-    for found in Embedder(model_file, batch_size, shape).of_source(source, np.arange(len(rows), count)):
+    for found in Embedder(model_file, batch_size, shape, trusted).of_source(source, np.arange(len(rows), count)):
         rows.append(found)
     _write(dest, source, rows.read()[:count])
     rows.remove()
     return dest
+
+
+def _named(model):
+    """What tells one teacher from another: a file's bytes, a model's or function's name."""
+    if not isinstance(model, str):
+        return f"{type(model).__name__} {getattr(model, 'name', getattr(model, '__qualname__', ''))}"
+    path = file_of(model)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"model file {path!r} does not exist.")
+    return f"{os.path.basename(path)} {sha256_of(path)[:16] if os.path.isfile(path) else cached.state(path)}"
 
 
 def _default_name(data_path, use_fp16):

@@ -40,7 +40,7 @@ def _numbers(trainer):
 
 def _evaluation(callback, count):
     result, values, same = callback.evaluate(), report.scores(callback), callback.pairs.same
-    curve = {result.name: (values, same)}
+    curve = {result.name: (values, same, callback.pairs.people)}
     rows = {**result.protocol(), "10-fold accuracy": f"{result.accuracy:.4f} ± {result.std:.4f}",
             "max accuracy": f"{result.max_accuracy:.4f}",
             "threshold": f"{result.threshold:.4f}", "AUC": f"{result.auc:.4f}", "EER": f"{result.eer:.4f}",

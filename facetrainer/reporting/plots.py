@@ -12,8 +12,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
+from facetrainer.metrics.intervals import curve_intervals
 from facetrainer.metrics.roc import Roc
-from facetrainer.metrics.verification import wilson
+
+
+def text(name: str) -> str:
+    """A name as matplotlib shows it: $ is no formula, and what begins with _ is not left out of a legend."""
+    name = str(name).replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name
 
 
 def _done(figure, path):
@@ -39,7 +45,7 @@ def history(values: dict[str, list], path: str | None = None) -> Figure:
     for panel, (title, names) in zip(axes, panels.items(), strict=True):
         for name in (n for n in names if n in values):
             line = np.array([np.nan if v is None else v for v in values[name]], float)
-            panel.plot(np.arange(1, len(line) + 1), line, marker="o", markersize=3, label=name)
+            panel.plot(np.arange(1, len(line) + 1), line, marker="o", markersize=3, label=text(name))
         wide = title == "besides" and panel.dataLim.ymax > 10  # norms and scales beside shares
         panel.set(title=title, xlabel="epoch", yscale="symlog" if wide else "linear")
         panel.grid(alpha=0.3)
@@ -48,33 +54,42 @@ def history(values: dict[str, list], path: str | None = None) -> Figure:
     return _done(figure, path)
 
 
-def roc(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = None, least: float = 0.0) -> Figure:
-    """{name: (scores (n,), same (n,))} → true-accept rate over false-accept rate on a logarithmic axis, with 95 % bands (Wilson).
+def roc(curves: dict[str, tuple], path: str | None = None, least: float = 0.0, title: str = "ROC") -> Figure:
+    """Receiver operating characteristics on a logarithmic axis.
 
-    The axis begins at `least`, or where the pairs of the smallest set end.
+    Args:
+        curves: `{name: (scores (n,), same (n,))}`, with a third item the persons of both images of each pair, integers `(2, n)`: those
+            get a 95 % band over people. Or `{name: curve}`, with `points` and `auc` as those of `metrics.roc.Roc`.
+        path: File to write.
+        least: Where the axis begins; where the pairs of the smallest set end unless given.
+        title: Of the picture.
+
+    Returns:
+        The figure.
     """
     figure, (axes,) = _axes(1)
-    begin = 1.0
-    for name, (values, same) in curves.items():
-        curve = Roc(values, same)
+    begin, lowest = 1.0, 1.0
+    for name, given in curves.items():
+        curve = given if hasattr(given, "points") else Roc(*given[:2])
         far, tar, _ = curve.points()
-        begin = min(begin, 1 / max(len(curve.negatives), 1))
-        (line,) = axes.step(np.maximum(far, begin / 2), tar, where="post", label=f"{name}, AUC {curve.auc:.4f}")
-        low, high = np.array([wilson(rate, len(curve.positives)) for rate in tar]).T
-        axes.fill_between(
-            np.maximum(far, begin / 2), low, high, step="post", alpha=0.12, color=line.get_color(), linewidth=0
-        )
-    axes.set(
-        xscale="log",
-        xlim=(least or begin, 1),
-        ylim=(0, 1.01),
-        xlabel="false accept rate",
-        ylabel="true accept rate",
-        title="ROC",
-    )
+        first = max(far[far > 0].min() if (far > 0).any() else 1.0, least)
+        begin, lowest = min(begin, first), min(lowest, float(np.interp(first, far, tar)))
+        (line,) = axes.step(np.maximum(far, first / 2), tar, where="post", label=f"{text(name)}, AUC {curve.auc:.4f}")
+        if isinstance(given, tuple) and len(given) == 3:
+            lowest = min(lowest, _band(axes, *given, first, line.get_color()))
+    axes.set(xscale="log", xlim=(min(begin, 0.5), 1), ylim=(max(lowest - 0.02, 0) if lowest > 0.2 else 0, 1.005),
+             xlabel="false accept rate", ylabel="true accept rate", title=title)  # fmt: skip
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right", fontsize="small")
     return _done(figure, path)
+
+
+def _band(axes, scores, same, people, first, color):
+    """95 % over people at every rate → the lowest end."""
+    fars = np.geomspace(first, 1, 60)
+    low, high = (ends[1:] for ends in curve_intervals(scores, same, people, fars, draws=200))
+    axes.fill_between(fars, low, high, alpha=0.12, color=color, linewidth=0)
+    return float(np.nanmin(low)) if np.isfinite(low).any() else 1.0
 
 
 def embeddings(
@@ -89,8 +104,8 @@ def embeddings(
     names = np.asarray(names)
     for number, person in enumerate(dict.fromkeys(names)):
         mine = points[names == person]
-        axes.scatter(*mine.T, s=22, color=f"C{number % 10}", marker="os^Dv"[number // 10 % 5], label=person)
-    axes.set(title=title, xticks=[], yticks=[], **({"zticks": []} if dimensions == 3 else {}))
+        axes.scatter(*mine.T, s=22, color=f"C{number % 10}", marker="os^Dv"[number // 10 % 5], label=text(person))
+    axes.set(title=text(title), xticks=[], yticks=[], **({"zticks": []} if dimensions == 3 else {}))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     return _done(figure, path)
 
@@ -99,13 +114,13 @@ def identification(results: dict[str, tuple], path: str | None = None) -> Figure
     """{name: (false-accept rates, identification rates, CMC, …)} → DIR over FAR, and CMC curves."""
     figure, (left, right) = _axes(2)
     for name, (fars, rates, *curves) in results.items():
-        left.plot(fars, rates, label=name)
+        left.plot(fars, rates, label=text(name))
         for number, cmc in enumerate(curves, 1):
             right.plot(
                 np.arange(1, len(cmc) + 1),
                 cmc,
                 marker="." if len(cmc) < 30 else None,
-                label=f"{name}, gallery {number}",
+                label=f"{text(name)}, gallery {number}",
             )
     left.set(xscale="log", xlabel="false accept rate", ylabel="detection and identification rate", title="open set")
     right.set(xlabel="rank", ylabel="found at this rank or before", title="CMC")
@@ -133,15 +148,15 @@ def det(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = Non
     """{name: (scores, same)} → false rejects over false accepts, both on logarithmic axes."""
     figure, (axes,) = _axes(1)
     least = []
-    for name, (values, same) in curves.items():
-        curve = Roc(values, same)
+    for name, given in curves.items():
+        curve = Roc(*given[:2])
         far, tar, _ = curve.points()
         least.append((1 / len(curve.negatives), 1 / len(curve.positives)))
         axes.step(
             np.maximum(far, least[-1][0] / 2),
             np.maximum(1 - tar, least[-1][1] / 2),
             where="post",
-            label=f"{name}, EER {curve.eer:.4f}",
+            label=f"{text(name)}, EER {curve.eer:.4f}",
         )
     lowest = np.min(least, axis=0)
     axes.plot([lowest.max(), 1], [lowest.max(), 1], color="grey", linewidth=0.8, linestyle=":")
@@ -164,7 +179,7 @@ def rates(schedules: dict[str, object], epochs: float, path: str | None = None) 
     figure, (axes,) = _axes(1)
     places = np.linspace(0, epochs, 1000, endpoint=False)
     for name, schedule in schedules.items():
-        axes.plot(places, [float(schedule(place)) for place in places], label=name)
+        axes.plot(places, [float(schedule(place)) for place in places], label=text(name))
     axes.set(xlabel="epoch", ylabel="learning rate", yscale="log", title="schedule")
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")
@@ -175,7 +190,7 @@ def reject(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = 
     """{quality: (parts rejected, false non-match rates)} → error-versus-reject curves."""
     figure, (axes,) = _axes(1)
     for name, (rejected, missed) in curves.items():
-        axes.plot(rejected, missed, marker=".", label=name)
+        axes.plot(rejected, missed, marker=".", label=text(name))
     axes.set(
         xlabel="part of the pairs rejected for low quality", ylabel="false non-match rate", title="error versus reject"
     )
@@ -209,7 +224,7 @@ def hist_plot(
     axes = _axes(len(panels), 5)[1] if axes is None else np.atleast_1d(axes)
     lasts, pre_item = {}, pre_item or {}
     for panel, names in zip(axes, panels, strict=True):
-        panel.set(title=", ".join(names), xlabel="epoch")
+        panel.set(title=text(", ".join(names)), xlabel="epoch")
         panel.margins(y=0.12)  # room for stage names and peaks
         panel.grid(alpha=0.3)
         for name in names:
@@ -229,7 +244,7 @@ def _stages(panel, stages, name, begin, last, label, most):
     places = np.arange(begin + 1, begin + 1 + len(values))
     if last:
         places, values = np.append(last[0], places), np.append(last[1], values)
-    panel.plot(places, values, marker="o", markersize=3, label=" ".join(filter(None, (label, name))))
+    panel.plot(places, values, marker="o", markersize=3, label=text(" ".join(filter(None, (label, name)))))
     if len(values) and np.isfinite(values).any() and name not in ("loss", "lr") and not name.endswith("_loss"):
         peak = int(np.nanargmax(values))
         panel.annotate(
@@ -250,7 +265,7 @@ def _stage_names(panel, stages, names, begin):
             panel.text(
                 begin + 0.5,
                 1.0,
-                f" {names[number]}",
+                f" {text(names[number])}",
                 fontsize="x-small",
                 transform=panel.get_xaxis_transform(),
                 va="top",

@@ -46,7 +46,7 @@ def pictures(trainer, untrained: dict | None = None, people: int = 12) -> list[s
     """History, ROC and embeddings of a finished `Train` as PNG beside its checkpoint → paths."""
     paths = [f"{trainer.stem}_{name}.png" for name in ("history", "roc", "embeddings")]
     plot.history(trainer.my_history.history, paths[0])
-    curves = {e.test_names: (scores(e), e.pairs.same) for e in trainer.my_evals}
+    curves = {e.test_names: (scores(e), e.pairs.same, e.pairs.people) for e in trainer.my_evals}
     before = {f"{name}, untrained": curve for name, curve in (untrained or {}).items()}
     if curves:
         plot.roc({**curves, **before}, paths[1])

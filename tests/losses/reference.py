@@ -304,9 +304,9 @@ def ten_fold(scores, same, folds=10):
         rest = np.setdiff1d(np.arange(len(same)), fold)
         ranked = np.unique(scores[rest])
         cuts = np.concatenate([[ranked[0] - 1e-3], (ranked[1:] + ranked[:-1]) / 2, [ranked[-1] + 1e-3]])[::-1]
-        right = np.array([np.mean((scores[rest] > t) == same[rest]) for t in cuts])
+        right = np.array([np.mean((scores[rest] >= t) == same[rest]) for t in cuts])
         best = np.flatnonzero(right == right.max())
-        accuracies.append(np.mean((scores[fold] > cuts[best[len(best) // 2]]) == same[fold]))
+        accuracies.append(np.mean((scores[fold] >= cuts[best[len(best) // 2]]) == same[fold]))
     return np.array(accuracies)
 
 

@@ -1,0 +1,154 @@
+"""Confidence intervals that know people: pairs that share a person are not independent trials.
+
+Reference:
+    Fogliato, Patil, Perona, "Confidence Intervals for Error Rates in 1:1 Matching Tasks", IJCV 2024, arXiv:2306.01198: the variance of
+    a rate over people (sec. 4.1), Wilson's interval with it (eq. 9), the double-or-nothing bootstrap (sec. 4.2).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import expit, logit, ndtri
+
+from facetrainer.metrics.roc import Roc
+
+
+def rate_variance(errors: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    """Variance of the mean of `errors`, where pairs that share a person go together.
+
+    Args:
+        errors: `(n,)`, 0 or 1.
+        first: Person of each pair's first image, integers `(n,)`.
+        second: Of the second.
+
+    Returns:
+        The variance; that of independent trials, n p (1 - p) / n^2, where no two pairs share a person.
+    """
+    away = np.asarray(errors, np.float64) - np.mean(errors)
+    count = max(int(first.max()), int(second.max())) + 1
+    crossed = first != second
+    person = np.bincount(first, away, count) + np.bincount(second[crossed], away[crossed], count)
+    cells, inverse = np.unique(_cells(first, second, count), return_inverse=True)
+    cell, apart = np.bincount(inverse, away), cells // count != cells % count
+    shared = np.sum(person**2) - 2 * np.sum(cell[apart] ** 2) - np.sum(cell[~apart] ** 2)
+    return float((np.sum(cell**2) + max(shared, 0.0)) / len(away) ** 2)
+
+
+def _cells(first, second, count):
+    """One number for each pair of people, whichever comes first."""
+    return np.minimum(first, second).astype(np.int64) * count + np.maximum(first, second)
+
+
+def wilson(rate: float, count: float, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a rate over independent trials.
+
+    Args:
+        rate: In [0, 1].
+        count: Number of trials; an effective number need not be whole.
+        level: How often the interval is to hold the true rate. Defaults to `0.95`.
+
+    Returns:
+        Lower and upper end.
+
+    Reference:
+        Wilson, 1927.
+    """
+    z = ndtri((1 + level) / 2)
+    middle, half = rate + z * z / 2 / count, z * np.sqrt((rate * (1 - rate) + z * z / 4 / count) / count)
+    return float((middle - half) / (1 + z * z / count)), float((middle + half) / (1 + z * z / count))
+
+
+def rate_interval(
+    errors: np.ndarray, first: np.ndarray | None = None, second: np.ndarray | None = None, level: float = 0.95
+) -> tuple[float, float]:
+    """Wilson's interval of the mean of `errors` with the variance over people.
+
+    Args:
+        errors: `(n,)`, 0 or 1.
+        first: Person of each pair's first image, integers `(n,)`; every pair its own unless given.
+        second: Of the second.
+        level: How often the interval is to hold the true rate. Defaults to `0.95`.
+
+    Returns:
+        Lower and upper end. Without an error (or without a success) nothing tells the variance: every two people then count as one trial.
+    """
+    errors = np.asarray(errors, np.float64)
+    if first is None:
+        first = second = np.arange(len(errors))
+    rate, count = float(errors.mean()), len(errors)
+    if rate in (0.0, 1.0):
+        trials = len(np.unique(_cells(first, second, int(max(first.max(), second.max())) + 1)))
+        low, high = wilson(rate, trials, level)
+        return (0.0, high) if rate == 0 else (low, 1.0)
+    variance = rate_variance(errors, first, second)
+    low, high = wilson(rate, rate * (1 - rate) / variance if variance > 0 else count, level)
+    if errors.sum() == 1:
+        low = -np.log(level) / count
+    elif errors.sum() == count - 1:
+        high = 1 + np.log(level) / count
+    return float(low), float(high)
+
+
+def double_or_nothing(
+    scores: np.ndarray, same: np.ndarray, people: np.ndarray, of: Callable[[Roc], object], draws: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Values of `of` over draws of half of the people.
+
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person, bool `(n,)`.
+        people: Persons of both images of each pair, integers `(2, n)`.
+        of: Function of the curve of the pairs both of whose people were drawn.
+        draws: How many. Defaults to `1000`.
+        seed: Of the draws. Defaults to `0`.
+
+    Returns:
+        `(draws, ...)`; draws without pairs of both kinds are left out.
+    """
+    rng, found = np.random.default_rng(seed), []
+    _, numbered = np.unique(people, return_inverse=True)
+    numbered = numbered.reshape(2, -1)
+    for _ in range(draws):
+        drawn = rng.random(numbered.max() + 1) < 0.5
+        kept = drawn[numbered[0]] & drawn[numbered[1]]
+        curve = Roc(scores[kept], same[kept])
+        if curve.both:
+            found.append(of(curve))
+    return np.array(found)
+
+
+def curve_intervals(
+    scores: np.ndarray, same: np.ndarray, people: np.ndarray, fars: np.ndarray = (), draws: int = 1000, level: float = 0.95, seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Intervals of a curve's area and of its true-accept rates.
+
+    Their variance is that of the draws of `double_or_nothing`, taken as normal on the scale of log-odds: percentiles of the draws hold
+    an area near 1 too seldom (87 % in place of 95 % over 60 people).
+
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person, bool `(n,)`.
+        people: Persons of both images of each pair, integers `(2, n)`.
+        fars: The k false-accept rates. Defaults to none.
+        draws: How many. Defaults to `1000`.
+        level: How often an interval is to hold the true value. Defaults to `0.95`.
+        seed: Of the draws. Defaults to `0`.
+
+    Returns:
+        Lower and upper ends, each `(1 + k,)`: of the area, then of the rates; nan where hardly any draw had pairs of both kinds.
+    """
+    same = np.asarray(same, bool)
+
+    def of(curve):
+        return np.append(curve.auc, curve.tar_between(fars))
+
+    estimate, found = of(Roc(scores, same)), double_or_nothing(scores, same, people, of, draws, seed)
+    if len(found) < draws / 2:
+        return np.full((2, len(estimate)), np.nan)
+    least = np.append(0.5 / max(np.sum(same) * np.sum(~same), 1), np.full(len(estimate) - 1, 0.5 / max(np.sum(same), 1)))
+    middle, drawn = (logit(np.clip(rates, least, 1 - least)) for rates in (estimate, found))
+    half = ndtri((1 + level) / 2) * drawn.std(axis=0)
+    trials = len(np.unique(people[:, same]))
+    known = [wilson(rate, trials, level) for rate in estimate]  # where all draws agree they tell no variance
+    ends = [np.where(half > 0, expit(middle + sign * half), [one[k] for one in known]) for k, sign in enumerate((-1, 1))]
+    return np.minimum(ends[0], estimate), np.maximum(ends[1], estimate)
