@@ -17,10 +17,20 @@ import pandas as pd
 
 from facetrainer import backbones
 from facetrainer.backbones.table import TABLE
+from facetrainer.data.images import normalised
 from facetrainer.evaluation import comparison
 from facetrainer.models import buildin_models
 
 FORMS = ("onnx", "onnx-fp16", "onnx-int8", "litert", "litert-fp16", "litert-int8")
+
+
+def settle(model, images):
+    """Statistics of batch normalisation as after training: with those of a new model activations die away from layer to layer."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.5
+    for _ in range(8):
+        model(images, training=True)
 
 
 def row(model, name, form, images):
@@ -50,7 +60,8 @@ def main():
         if not left:
             continue
         model = buildin_models(name, output_layer=TABLE[name][0])
-        images = comparison.sample(None, 16, model.input_shape[1:3])
+        images = comparison.sample(None, 32, model.input_shape[1:3])
+        settle(model, normalised(images))
         for form in left:
             rows.append(row(model, name, form, images))
             pd.DataFrame(rows).to_csv(a.csv, index=False)

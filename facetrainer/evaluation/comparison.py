@@ -10,7 +10,7 @@ from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.interface import Interface, interface
 from facetrainer.evaluation.pairs import Pairs
 from facetrainer.evaluation.verification import Verification, verify
-from facetrainer.metrics.verification import pair_scores, unit
+from facetrainer.metrics.verification import pair_scores
 from facetrainer.weights import exporters
 
 
@@ -33,7 +33,8 @@ def sample(data_path: str | None, count: int, shape: tuple[int, int], seed: int 
 def difference(first: Interface, second: Interface, images: np.ndarray) -> tuple[float, float]:
     """Largest absolute difference of the embeddings divided by their lengths, and the lowest cosine between the two."""
     images = normalised(images)
-    one, other = (unit(embed(images)) for embed in (first, second))
+    one, other = (np.asarray(embed(images), np.float64) for embed in (first, second))
+    one, other = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300) for x in (one, other))
     return float(np.abs(one - other).max()), float((one * other).sum(axis=1).min())
 
 
