@@ -104,7 +104,10 @@ def main():
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--draws", type=int, default=300)
     a = parser.parse_args()
-    worlds = {"60 people × 5 images": (people, *truth_of_people(np.random.default_rng(0))), "600 independent pairs": (pairs, *truth_of_pairs())}
+    worlds = {
+        "60 people × 5 images": (people, *truth_of_people(np.random.default_rng(0))),
+        "600 independent pairs": (pairs, *truth_of_pairs()),
+    }
     for name, (draw, threshold, truth) in worlds.items():
         held, widths = collections.Counter(), collections.Counter()
         for repeat in range(a.repeats):
@@ -116,7 +119,9 @@ def main():
                 widths[key] += high - low
         print(f"{name}; {a.repeats} repeats; true values {', '.join(f'{k} {v:.4f}' for k, v in truth.items())}")
         for key in sorted(widths):
-            print(f"  {key[0]:9} {key[1]:5} holds {held[key] / a.repeats:.3f}, mean width {widths[key] / a.repeats:.4f}")
+            print(
+                f"  {key[0]:9} {key[1]:5} holds {held[key] / a.repeats:.3f}, mean width {widths[key] / a.repeats:.4f}"
+            )
 
 
 if __name__ == "__main__":

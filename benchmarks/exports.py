@@ -41,7 +41,12 @@ def row(model, name, form, images):
         path = os.path.join(home, f"model.{'tflite' if to == 'litert' else to}")
         try:
             largest, cosine = comparison.export(model, path, to, quantize or None, images)
-            about |= {"MB": os.path.getsize(path) / 1e6, "largest difference": largest, "lowest cosine": cosine, "failed": ""}
+            about |= {
+                "MB": os.path.getsize(path) / 1e6,
+                "largest difference": largest,
+                "lowest cosine": cosine,
+                "failed": "",
+            }
         except Exception as error:  # whatever a converter raises is the row's result
             about |= {"failed": f"{type(error).__name__}: {error}".split("\n")[0][:300]}
     return {**about, "CPU-s": time.process_time() - begin}

@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
     return run.call(
         parser(),
-        lambda a: print(cleaning.data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit, trusted=a.trusted)),
+        lambda a: print(
+            cleaning.data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit, trusted=a.trusted)
+        ),
         argv,
     )

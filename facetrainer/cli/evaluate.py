@@ -36,7 +36,11 @@ def parser() -> argparse.ArgumentParser:
                       help="accuracy after N principal components, learnt on the other folds, as well")  # fmt: skip
     main.add_argument("--folds", action="store_true", help="a table of the ten folds")
     main.add_argument(
-        "--bootstrap", type=int, default=1000, metavar="DRAWS", help="of the people, for 95 %% intervals; 0 for none (1000)"
+        "--bootstrap",
+        type=int,
+        default=1000,
+        metavar="DRAWS",
+        help="of the people, for 95 %% intervals; 0 for none (1000)",
     )
     main.add_argument("--compare", metavar="MODEL", help="another model on the same pairs: McNemar's test")
     main.add_argument("--calibrate", action="store_true", help="write MODEL_thresholds.json, from all sets together")
@@ -63,7 +67,10 @@ def _run(a):
     if a.json:
         with open(a.json, "w", encoding="utf-8") as file:
             json.dump(
-                [{key: value for key, value in one.items() if key not in ("scores", "same", "people of pairs")} for one in results],
+                [
+                    {key: value for key, value in one.items() if key not in ("scores", "same", "people of pairs")}
+                    for one in results
+                ],
                 file,
                 indent=1,
             )
@@ -77,7 +84,13 @@ def _evaluated(a, pairs):
     result = evals.verify(scores, same, pairs.name, flip, pairs.sha256)
     print(result)
     protocol = {**result.protocol(), "centred": "on the mean of this very set" if a.centre else "no"}
-    found = {**dataclasses.asdict(result), "protocol": protocol, "scores": scores, "same": same, "people of pairs": pairs.people}
+    found = {
+        **dataclasses.asdict(result),
+        "protocol": protocol,
+        "scores": scores,
+        "same": same,
+        "people of pairs": pairs.people,
+    }
     val, val_std, far = evals.calculate_val(
         np.arange(0, 4, 0.001), *(evals.unit(embeddings[k::2]) for k in (0, 1)), same
     )
@@ -94,13 +107,20 @@ def _evaluated(a, pairs):
         found["pca"] = {"components": a.pca_acc, "accuracy": accuracy.mean(), "std": accuracy.std()}
         print(f"  {a.pca_acc} principal components, 10-fold accuracy {accuracy.mean():.4f} ± {accuracy.std():.4f}")
     if a.bootstrap:
-        found["people"], found["95%"] = len(np.unique(pairs.people)), evals.intervals(scores, same, pairs.people, a.bootstrap)
+        found["people"], found["95%"] = (
+            len(np.unique(pairs.people)),
+            evals.intervals(scores, same, pairs.people, a.bootstrap),
+        )
         told = ", ".join(f"{name} {low:.4f}–{high:.4f}" for name, (low, high) in found["95%"].items())
-        print(f"  95 % intervals over {found['people']} people{'' if pairs.names else ' that the pairs tell apart'}: {told}")
+        print(
+            f"  95 % intervals over {found['people']} people{'' if pairs.names else ' that the pairs tell apart'}: {told}"
+        )
     if a.reject:
         found["reject"] = _reject(embeddings, scores, same, a.reject)
     if a.compare:
-        other = evals.scores_of(evals.Embedder(a.compare, a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip), centre=a.centre)
+        other = evals.scores_of(
+            evals.Embedder(a.compare, a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip), centre=a.centre
+        )
         mine, theirs, p = evals.mcnemar(evals.fold_correct(scores, same), evals.fold_correct(other, same))
         found["compared"] = {"model": a.compare, "right here only": mine, "right there only": theirs, "p": p}
         print(f"  against {a.compare}: {mine} pairs right here only, {theirs} there only, p = {p:.3g}")

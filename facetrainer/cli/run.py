@@ -55,7 +55,9 @@ def with_debug(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def add_trusted(parser: argparse.ArgumentParser) -> None:
     """Adds `--trusted`, for commands that open model files."""
     parser.add_argument(
-        "--trusted", action="store_true", help="the model file may run code: SavedModel, torch-jit, Keras files with Lambda layers"
+        "--trusted",
+        action="store_true",
+        help="the model file may run code: SavedModel, torch-jit, Keras files with Lambda layers",
     )
 
 

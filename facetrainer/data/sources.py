@@ -231,7 +231,9 @@ class ShardSource(Source):
             raise ValueError(f"{where}: {error}") from None
         for name in [only] if only else ["image", "label"]:
             if not found.get(name) or not isinstance(found[name][0], FEATURES[name]):
-                raise ValueError(f"{where}: expected a feature {name!r}, {FEATURES[name].__name__}. Received: {sorted(found)}")
+                raise ValueError(
+                    f"{where}: expected a feature {name!r}, {FEATURES[name].__name__}. Received: {sorted(found)}"
+                )
         return found
 
     def _sample(self, i, only=None):
@@ -330,7 +332,12 @@ def _open_npz(path):
     if missing:
         raise ValueError(f"{path}: array {sorted(missing)[0]!r} is missing. Received: {sorted(arrays)}")
     names, people = arrays["image_names"], arrays["image_classes"]
-    if names.ndim != 1 or names.shape != people.shape or names.dtype.kind not in "US" or people.dtype.kind not in "USiuf":
+    if (
+        names.ndim != 1
+        or names.shape != people.shape
+        or names.dtype.kind not in "US"
+        or people.dtype.kind not in "USiuf"
+    ):
         raise ValueError(
             f"{path}: expected image_names, texts (n,), and image_classes (n,). Received: {names.dtype} {names.shape}, "
             f"{people.dtype} {people.shape}"
@@ -341,11 +348,20 @@ def _open_npz(path):
 def _subset_of_npz(path, arrays):
     place = arrays["data_path"]
     if place.ndim or place.dtype.kind != "U" or str(place).endswith(".npz"):
-        raise ValueError(f"{path}: expected data_path, the name of a folder, record file or shards. Received: {place!r}")
+        raise ValueError(
+            f"{path}: expected data_path, the name of a folder, record file or shards. Received: {place!r}"
+        )
     source = open_source(str(place))
     indices = arrays.get("indices", np.arange(len(source)))
-    if indices.ndim != 1 or indices.dtype.kind not in "iu" or len(indices) and not 0 <= indices.min() <= indices.max() < len(source):
-        raise ValueError(f"{path}: expected indices (n,) below {len(source)}, the images of {place}. Received: {indices!r}")
+    if (
+        indices.ndim != 1
+        or indices.dtype.kind not in "iu"
+        or len(indices)
+        and not 0 <= indices.min() <= indices.max() < len(source)
+    ):
+        raise ValueError(
+            f"{path}: expected indices (n,) below {len(source)}, the images of {place}. Received: {indices!r}"
+        )
     return Subset(source, indices, _embeddings_of_npz(path, arrays, len(indices)))
 
 

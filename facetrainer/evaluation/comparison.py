@@ -41,7 +41,9 @@ def difference(first: Interface, second: Interface, images: np.ndarray) -> tuple
 LOWEST = {None: 0.9999, "fp16": 0.999, "dynamic": 0.8, "int8": 0.8}  # cosine of an export's embedding to the model's
 
 
-def export(model: keras.Model, path: str, to: str, quantize: str | None = None, images: np.ndarray | None = None, **options) -> tuple:
+def export(
+    model: keras.Model, path: str, to: str, quantize: str | None = None, images: np.ndarray | None = None, **options
+) -> tuple:
     """Writes a model for use alone, runs what was written, and keeps it only if it does what the model does.
 
     Args:

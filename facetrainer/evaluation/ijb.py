@@ -27,7 +27,17 @@ class IJB_test:
     `restore_embs` (an npz of `-E`), embeddings are read. `keep` names the files in which embeddings are written while they are made.
     """
 
-    def __init__(self, model_file, data_path, subset, batch_size=64, force_reload=False, restore_embs=None, keep=None, trusted=False):
+    def __init__(
+        self,
+        model_file,
+        data_path,
+        subset,
+        batch_size=64,
+        force_reload=False,
+        restore_embs=None,
+        keep=None,
+        trusted=False,
+    ):
         self.data, self.batch_size = Ijb.open(data_path, subset), batch_size
         if restore_embs:
             self.embs, self.embs_f = _restored(restore_embs, len(self.data.faces[0]))

@@ -88,5 +88,9 @@ def _folder_pairs(folder, pairs_file):
     images, names = [read_bytes(os.path.join(folder, path)) for path in paths], tuple(map(os.path.dirname, paths))
     named = all(names) and np.array_equal(np.array(names)[::2] == np.array(names)[1::2], same)
     return Pairs(
-        os.path.basename(os.path.abspath(folder)), images, np.array(same), sha256_of(pairs_file), names if named else None
+        os.path.basename(os.path.abspath(folder)),
+        images,
+        np.array(same),
+        sha256_of(pairs_file),
+        names if named else None,
     )

@@ -74,7 +74,9 @@ def verify(
     return Verification(name, len(same), top, threshold, folds.mean(), folds.std(), curve.auc, eer, tar, flip, sha256)
 
 
-def intervals(scores: np.ndarray, same: np.ndarray, people: np.ndarray, draws: int = 1000) -> dict[str, tuple[float, float]]:
+def intervals(
+    scores: np.ndarray, same: np.ndarray, people: np.ndarray, draws: int = 1000
+) -> dict[str, tuple[float, float]]:
     """95 % intervals of what `verify` gives.
 
     Args:

@@ -78,7 +78,9 @@ def _check_header(path, archive, name, size):
     except Exception as error:  # a damaged header can raise nearly anything
         raise ValueError(f"{path} is not a readable npz: {name}: {error}") from error
     if dtype.hasobject:
-        raise ValueError(f"{path} holds Python objects in {name}, which can run code: refused. Write texts and numbers.")
+        raise ValueError(
+            f"{path} holds Python objects in {name}, which can run code: refused. Write texts and numbers."
+        )
     if math.prod(shape) * dtype.itemsize > size:
         raise ValueError(f"{path}: {name} claims an array of shape {shape} in {size} bytes")
 

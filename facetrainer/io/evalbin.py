@@ -126,7 +126,7 @@ def read_bin(path: str) -> tuple[list[bytes | np.ndarray], np.ndarray]:
     """
     with open(path, "rb") as file:
         found = _load(path, file.read())
-    images, same = (list(_content(one)) if isinstance(one, (Array, list, tuple, np.ndarray)) else None for one in found)
+    images, same = map(_items, found)
     if images is None or same is None or len(images) != 2 * len(same) or len(same) == 0:
         counts = [len(one) if one is not None else "no list of" for one in (images, same)]
         raise ValueError(f"{path}: expected two images a pair. Received: {counts[0]} images, {counts[1]} pairs")
@@ -150,6 +150,12 @@ def _load(path, data):
 def _content(value):
     """Stand-in of an array → the array."""
     return value.array if isinstance(value, (Array, NDArray)) else value
+
+
+def _items(value):
+    """A list, or an array of one dimension or more, as a list; None of anything else."""
+    value = _content(value)
+    return list(value) if isinstance(value, (list, tuple)) or isinstance(value, np.ndarray) and value.ndim else None
 
 
 def _flag(value, path):

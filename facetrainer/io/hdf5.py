@@ -56,7 +56,9 @@ def _arrays(root, name):
         seen.add(address)
         for key in group:
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                raise ValueError(f"{name}: {group.name}/{key} is a link to another place or file, which weights do not need")
+                raise ValueError(
+                    f"{name}: {group.name}/{key} is a link to another place or file, which weights do not need"
+                )
             child = group[key]
             if isinstance(child, h5py.Group):
                 groups.append(child)

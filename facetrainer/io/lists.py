@@ -128,7 +128,9 @@ def read_pairs(path: str) -> tuple[list[str], list[str], list[bool]]:
     A first line of one or two words, as LFW's, and lines that begin with # are passed over. ValueError names a line that is neither.
     """
     rows = [
-        re.split(r"[,\t]" if re.search(r"[,\t]", line) else r"\s+", line.strip()) for line in _lines(path) if line.strip()
+        re.split(r"[,\t]" if re.search(r"[,\t]", line) else r"\s+", line.strip())
+        for line in _lines(path)
+        if line.strip()
     ]
     rows = [row for row in rows if len(row) > 2 and not row[0].startswith("#")]
     rows = rows[1:] if rows and rows[0][-1].strip().lower() in ("same", "issame", "label") else rows

@@ -182,7 +182,7 @@ def _old_text(raw):
 
 def _integer(raw):
     """`I` and `L` of protocol 0; 00 and 01 are False and True."""
-    return {b"00": False, b"01": True}.get(raw, None) if raw in (b"00", b"01") else int(raw.rstrip(b"L"))
+    return {b"00": False, b"01": True}.get(raw) if raw in (b"00", b"01") else int(raw.rstrip(b"L"))
 
 
 def _sized(form, make):

@@ -33,7 +33,10 @@ def index(path: str) -> np.ndarray:
             position += 16 + length
     if position != size:
         log.warning(
-            "%s ends inside a record: %d bytes after %d whole records are not read", path, size - position, len(found) // 2
+            "%s ends inside a record: %d bytes after %d whole records are not read",
+            path,
+            size - position,
+            len(found) // 2,
         )
     return np.frombuffer(found, np.int64).reshape(-1, 2)
 

@@ -10,7 +10,10 @@ STORAGES = {
     "FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "BFloat16Storage": "bfloat16", "LongStorage": "<i8",
     "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?",
 }  # fmt: skip
-LEGACY = (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\x02\x8a\nl")  # the magic number that torch < 1.6 pickles first
+LEGACY = (
+    b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
+    b"\x80\x02\x8a\nl",
+)  # the magic number that torch < 1.6 pickles first
 
 
 def read_state(path: str) -> dict[str, np.ndarray]:
@@ -32,7 +35,9 @@ def read_state(path: str) -> dict[str, np.ndarray]:
     for key in ("state_dict", "state_dict_backbone", "model"):
         found = found[key] if isinstance(found, dict) and isinstance(found.get(key), dict) else found
     if not isinstance(found, dict):
-        raise ValueError(f"{path} holds a {type(found).__name__}; expected a state dict of torch.save(module.state_dict(), ...)")
+        raise ValueError(
+            f"{path} holds a {type(found).__name__}; expected a state dict of torch.save(module.state_dict(), ...)"
+        )
     arrays = {
         str(name).removeprefix("module."): value for name, value in found.items() if isinstance(value, np.ndarray)
     }
@@ -52,7 +57,9 @@ def _check_kind(path):
             f"{path} was written by torch before 1.6, or with _use_new_zipfile_serialization=False. "
             "Open it with torch.load(path, weights_only=True) and write it again with torch.save."
         )
-    raise ValueError(f"{path} is no zip file: expected one of torch.save(module.state_dict(), ...) of torch 1.6 or later.")
+    raise ValueError(
+        f"{path} is no zip file: expected one of torch.save(module.state_dict(), ...) of torch 1.6 or later."
+    )
 
 
 class _Reader:
@@ -78,7 +85,12 @@ class _Reader:
             ) from error
 
     def storage(self, about):
-        if not isinstance(about, tuple) or len(about) != 5 or about[0] != "storage" or not isinstance(about[1], pickled.Name):
+        if (
+            not isinstance(about, tuple)
+            or len(about) != 5
+            or about[0] != "storage"
+            or not isinstance(about[1], pickled.Name)
+        ):
             raise ValueError("a persistent identifier that is no storage")
         _, kind, key, _, _ = about
         if (kind.make, key) not in self.storages:
@@ -103,7 +115,9 @@ class _Reader:
         count = math.prod(size)
         self.claimed += count * storage.itemsize
         if count and (last >= len(storage) or count > len(storage)):
-            raise ValueError(f"a tensor of size {size} and stride {stride} beyond the {len(storage)} elements of its storage")
+            raise ValueError(
+                f"a tensor of size {size} and stride {stride} beyond the {len(storage)} elements of its storage"
+            )
         if self.claimed > 2 * sum(one.nbytes for one in self.storages.values()):
             raise ValueError("tensors of more than twice the elements that the file holds")
         steps = [step * storage.itemsize for step in stride]

@@ -29,7 +29,9 @@ def open_zip(path: str, growth: float = 2.0) -> zipfile.ZipFile:
     size, unpacked = os.path.getsize(path), sum(member.file_size for member in archive.infolist())
     if unpacked > FREE + growth * size:
         archive.close()
-        raise ValueError(f"{path} has {size:,} bytes and claims to unpack to {unpacked:,}: refused, as a zip bomb would be.")
+        raise ValueError(
+            f"{path} has {size:,} bytes and claims to unpack to {unpacked:,}: refused, as a zip bomb would be."
+        )
     return archive
 
 

@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.intervals import rate_interval
+from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import FARS
 from facetrainer.utils.files import write_json
 

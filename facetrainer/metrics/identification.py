@@ -83,5 +83,8 @@ def search(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, ga
         scores = probes[piece] @ gallery.T
         scores = scores if single else np.maximum.reduceat(scores, starts, axis=1)
         mine = np.take_along_axis(scores, np.maximum(right[piece], 0)[:, None], axis=1)
-        best[piece], rank[piece] = scores.max(axis=1), np.where(right[piece] >= 0, np.sum(scores >= mine, axis=1) - 1, -1)
+        best[piece], rank[piece] = (
+            scores.max(axis=1),
+            np.where(right[piece] >= 0, np.sum(scores >= mine, axis=1) - 1, -1),
+        )
     return Search(best, rank)

@@ -90,7 +90,12 @@ def rate_interval(
 
 
 def double_or_nothing(
-    scores: np.ndarray, same: np.ndarray, people: np.ndarray, of: Callable[[Roc], object], draws: int = 1000, seed: int = 0
+    scores: np.ndarray,
+    same: np.ndarray,
+    people: np.ndarray,
+    of: Callable[[Roc], object],
+    draws: int = 1000,
+    seed: int = 0,
 ) -> np.ndarray:
     """Values of `of` over draws of half of the people.
 
@@ -145,10 +150,14 @@ def curve_intervals(
     estimate, found = of(Roc(scores, same)), double_or_nothing(scores, same, people, of, draws, seed)
     if len(found) < draws / 2:
         return np.full((2, len(estimate)), np.nan)
-    least = np.append(0.5 / max(np.sum(same) * np.sum(~same), 1), np.full(len(estimate) - 1, 0.5 / max(np.sum(same), 1)))
+    least = np.append(
+        0.5 / max(np.sum(same) * np.sum(~same), 1), np.full(len(estimate) - 1, 0.5 / max(np.sum(same), 1))
+    )
     middle, drawn = (logit(np.clip(rates, least, 1 - least)) for rates in (estimate, found))
     half = ndtri((1 + level) / 2) * drawn.std(axis=0)
     trials = len(np.unique(people[:, same]))
     known = [wilson(rate, trials, level) for rate in estimate]  # where all draws agree they tell no variance
-    ends = [np.where(half > 0, expit(middle + sign * half), [one[k] for one in known]) for k, sign in enumerate((-1, 1))]
+    ends = [
+        np.where(half > 0, expit(middle + sign * half), [one[k] for one in known]) for k, sign in enumerate((-1, 1))
+    ]
     return np.minimum(ends[0], estimate), np.maximum(ends[1], estimate)

@@ -31,7 +31,9 @@ def best_threshold(scores: np.ndarray, same: np.ndarray) -> tuple[float, float]:
     places = np.flatnonzero(cuts & (right == right[cuts].max()))
     place = places[len(places) // 2]
     middles = (ranked[1:] + ranked[:-1]) / 2
-    middles = np.where(middles > ranked[1:], middles, ranked[:-1])  # neighbours among floating-point numbers have no middle
+    middles = np.where(
+        middles > ranked[1:], middles, ranked[:-1]
+    )  # neighbours among floating-point numbers have no middle
     edges = np.concatenate([[ranked[0] + 1e-3], middles, [ranked[-1] - 1e-3]])
     return right[place] / len(same), float(edges[place])
 

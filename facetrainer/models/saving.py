@@ -14,9 +14,7 @@ from facetrainer.utils.files import replacing
 from facetrainer.utils.finite import NotFiniteError, first_not_finite
 
 
-def load(
-    path: str, custom_objects: dict | None = None, compile: bool = True, trusted: bool = False
-) -> keras.Model:
+def load(path: str, custom_objects: dict | None = None, compile: bool = True, trusted: bool = False) -> keras.Model:
     """Opens a model file.
 
     Every registered loss, head and model of ours is known here, and `.h5` files of Keras 2 are read.

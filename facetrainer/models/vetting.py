@@ -18,19 +18,135 @@ import keras
 from facetrainer.io import hdf5, zipped
 from facetrainer.utils import keras_compat
 
-LAYERS = """Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv1D Conv2D Conv2DTranspose Cropping2D Dense
-DepthwiseConv2D Dot Dropout EinsumDense ELU Flatten GlobalAveragePooling2D GlobalMaxPooling2D GroupNormalization Identity InputLayer
-LayerNormalization LeakyReLU MaxPooling2D Maximum Minimum MultiHeadAttention Multiply Normalization PReLU Permute RMSNormalization ReLU
-Rescaling Reshape SeparableConv2D Softmax SpatialDropout2D Subtract UnitNormalization UpSampling2D ZeroPadding2D""".split()
-OPERATIONS = "Add Subtract Multiply Divide TrueDivide Matmul Mean Sum Split Transpose Reshape Squeeze ExpandDims".split()
-INITIALIZERS = """Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer LecunNormal LecunUniform Ones Orthogonal
-OrthogonalInitializer RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros""".split()
-LOSSES = """BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy CategoricalHinge CosineSimilarity
-Hinge Huber KLDivergence LogCosh MeanAbsoluteError MeanSquaredError SparseCategoricalCrossentropy SquaredHinge""".split()
-METRICS = """Accuracy AUC BinaryAccuracy CategoricalAccuracy Mean SparseCategoricalAccuracy SparseTopKCategoricalAccuracy
-TopKCategoricalAccuracy""".split()
-OPTIMIZERS = "SGD Adam AdamW Adamax Adadelta Adagrad Adafactor Ftrl Lamb Lion LossScaleOptimizer Muon Nadam RMSprop".split()
-SCHEDULES = "CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay PiecewiseConstantDecay PolynomialDecay".split()
+LAYERS = [
+    "Activation",
+    "Add",
+    "Average",
+    "AveragePooling2D",
+    "BatchNormalization",
+    "Concatenate",
+    "Conv1D",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Cropping2D",
+    "Dense",
+    "DepthwiseConv2D",
+    "Dot",
+    "Dropout",
+    "EinsumDense",
+    "ELU",
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling2D",
+    "GroupNormalization",
+    "Identity",
+    "InputLayer",
+    "LayerNormalization",
+    "LeakyReLU",
+    "MaxPooling2D",
+    "Maximum",
+    "Minimum",
+    "MultiHeadAttention",
+    "Multiply",
+    "Normalization",
+    "PReLU",
+    "Permute",
+    "RMSNormalization",
+    "ReLU",
+    "Rescaling",
+    "Reshape",
+    "SeparableConv2D",
+    "Softmax",
+    "SpatialDropout2D",
+    "Subtract",
+    "UnitNormalization",
+    "UpSampling2D",
+    "ZeroPadding2D",
+]
+OPERATIONS = [
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Divide",
+    "TrueDivide",
+    "Matmul",
+    "Mean",
+    "Sum",
+    "Split",
+    "Transpose",
+    "Reshape",
+    "Squeeze",
+    "ExpandDims",
+]
+INITIALIZERS = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "IdentityInitializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "OrthogonalInitializer",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+]
+LOSSES = [
+    "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
+    "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "SparseCategoricalCrossentropy",
+    "SquaredHinge",
+]
+METRICS = [
+    "Accuracy",
+    "AUC",
+    "BinaryAccuracy",
+    "CategoricalAccuracy",
+    "Mean",
+    "SparseCategoricalAccuracy",
+    "SparseTopKCategoricalAccuracy",
+    "TopKCategoricalAccuracy",
+]
+OPTIMIZERS = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Adadelta",
+    "Adagrad",
+    "Adafactor",
+    "Ftrl",
+    "Lamb",
+    "Lion",
+    "LossScaleOptimizer",
+    "Muon",
+    "Nadam",
+    "RMSprop",
+]
+SCHEDULES = [
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+]
 KNOWN = {
     "keras": ["Functional", "Model", "Sequential", "DTypePolicy", "Variable"],
     "keras.layers": LAYERS,
@@ -102,7 +218,9 @@ def _read_keras(path):
     with zipped.open_zip(path) as archive:
         odd = set(archive.namelist()) - MEMBERS
         if odd or "config.json" not in archive.namelist():
-            raise ValueError(f"{path}: expected {', '.join(sorted(MEMBERS))} in it. Received: {sorted(archive.namelist())[:8]}")
+            raise ValueError(
+                f"{path}: expected {', '.join(sorted(MEMBERS))} in it. Received: {sorted(archive.namelist())[:8]}"
+            )
         config = _parsed(zipped.read(archive, "config.json"), path)
         if "model.weights.h5" not in archive.namelist():
             return config, 0
@@ -121,7 +239,9 @@ def _read_h5(path):
 
 def _parsed(text, path):
     if len(text) > LONGEST or text.count(b"{") + text.count(b"[") > MOST:
-        raise ValueError(f"{path}: a configuration of {len(text):,} bytes and {text.count(b'{'):,} objects, more than any network has")
+        raise ValueError(
+            f"{path}: a configuration of {len(text):,} bytes and {text.count(b'{'):,} objects, more than any network has"
+        )
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -180,7 +300,9 @@ class _Walk:
                 raise ValueError(f"{self.path}: {place} has a layer without nodes")
             nodes = [list(_sources(node)) for node in layer["inbound_nodes"]]
             if layer.get("class_name") != "InputLayer" and not (nodes and all(nodes)):
-                self.refuse(f"a {layer.get('class_name')} that takes no layer's output", f"{place}, layer {layer.get('name')!r}")
+                self.refuse(
+                    f"a {layer.get('class_name')} that takes no layer's output", f"{place}, layer {layer.get('name')!r}"
+                )
             sources[layer.get("name")] = {name for node in nodes for name in node}
         self.reached(sources, list(_names(config["output_layers"])), place)
 
@@ -254,4 +376,6 @@ def settings_kept(path: str) -> Iterator[None]:
     finally:
         changed = keras_compat.restore_settings(before)
     if changed:
-        raise ValueError(f"{path} changed Keras's settings while it was loaded ({', '.join(changed)}); they are put back. Do not use it.")
+        raise ValueError(
+            f"{path} changed Keras's settings while it was loaded ({', '.join(changed)}); they are put back. Do not use it."
+        )

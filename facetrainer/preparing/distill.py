@@ -47,7 +47,11 @@ class Rows:
         with open(self.head, encoding="utf-8") as file:
             found = json.load(file)
         width = found.pop("width")
-        changed = [f"{key} was {found.get(key)}, is {self.about[key]}" for key in self.about if found.get(key) != self.about[key]]
+        changed = [
+            f"{key} was {found.get(key)}, is {self.about[key]}"
+            for key in self.about
+            if found.get(key) != self.about[key]
+        ]
         if changed:
             raise ValueError(
                 f"{self.path} was begun with another setting: {'; '.join(changed)}. Leave -R (recover) out to begin anew, or give another "
@@ -92,7 +96,12 @@ def Data_distiller(  # noqa: N802
     if not dest.endswith((".npz", ".tfrecord")):
         raise ValueError(f"dest_file: expected a name ending in .npz or .tfrecord. Received: {dest!r}")
     count = min(limit, len(source)) if limit > 0 else len(source)
-    about = {"teacher": _named(model_file), "data": os.path.abspath(str(data_path)), "images": len(source), "first": source.name(0)}
+    about = {
+        "teacher": _named(model_file),
+        "data": os.path.abspath(str(data_path)),
+        "images": len(source),
+        "first": source.name(0),
+    }
     rows = Rows(dest + ".rows", "float16" if use_fp16 else "float32", recover, about)
     if len(rows):
         log.info("going on after %d of %d images", len(rows), count)

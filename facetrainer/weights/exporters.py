@@ -143,7 +143,9 @@ class _GroupedConv2D(layers.Conv2D):
     def convolution_op(self, inputs, kernel):
         from tensorflow import nn
 
-        return nn.convolution(inputs, kernel, list(self.strides), self.padding.upper(), dilations=list(self.dilation_rate))
+        return nn.convolution(
+            inputs, kernel, list(self.strides), self.padding.upper(), dilations=list(self.dilation_rate)
+        )
 
 
 def _plain_groups(layer):

@@ -16,9 +16,7 @@ from facetrainer.utils import keras_compat
 from facetrainer.weights import mxnet, onnx, saved_model, torch_state
 
 
-def import_weights(
-    path: str, input_shape: tuple[int, int, int] = (112, 112, 3), trusted: bool = False
-) -> keras.Model:
+def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3), trusted: bool = False) -> keras.Model:
     """File of another program → basic model of images (x − 127.5) / 128.
 
     arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large, vit_*) and `.onnx` exports of its networks, MXNet's

@@ -88,8 +88,17 @@ def system_bin(path):
 def objects_bin(path):
     """Raw bytes as pointers to objects, by a dtype that is told anew that it holds none."""
     state = b"(K\x03" + text("|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-    buffer = glob("numpy.core.numeric", "_frombuffer") + b"(" + short(b"\x41" * 64) + dtype("O8") + state + b"K\x08\x85" + text("C") + b"tR"
-    put(path, bin_of(buffer))
+    buffer = (
+        glob("numpy.core.numeric", "_frombuffer")
+        + b"("
+        + short(b"\x41" * 64)
+        + dtype("O8")
+        + state
+        + b"K\x08\x85"
+        + text("C")
+        + b"tR"
+    )
+    put(path, b"\x80\x04](" + short(b"\xff\xd8x") * 16 + b"e" + buffer + b"\x86.")
 
 
 @hostile("scalar.bin", "crash")
@@ -99,7 +108,17 @@ def scalar_bin(path):
 
 @hostile("huge_array.bin", "memory")
 def huge_array_bin(path):
-    put(path, bin_of(glob("numpy", "ndarray") + b"\x8a\x05" + struct.pack("<q", 3_000_000_000)[:5] + b"\x85" + text("u1") + b"\x86R"))
+    put(
+        path,
+        bin_of(
+            glob("numpy", "ndarray")
+            + b"\x8a\x05"
+            + struct.pack("<q", 3_000_000_000)[:5]
+            + b"\x85"
+            + text("u1")
+            + b"\x86R"
+        ),
+    )
 
 
 @hostile("huge_bytes.bin", "memory")
@@ -129,6 +148,15 @@ def build_bin(path):
     put(path, bin_of(glob("numpy.core.multiarray", "_reconstruct") + b"}" + text("__doc__") + b"Nsb"))
 
 
+@hostile("empty_array.bin", "error")
+def empty_array_bin(path):
+    """Found by fuzzing: an array that never gets its content."""
+    array = (
+        glob("numpy.core.multiarray", "_reconstruct") + glob("numpy", "ndarray") + b"K\x00\x85" + short(b"b") + b"\x87R"
+    )
+    put(path, b"\x80\x04" + array + array + b"\x86.")
+
+
 # --------------------------------------------------------------------------------------------------------------- torch
 
 
@@ -144,15 +172,27 @@ def tensor(offset, size, stride, count):
     """Pickle of {"fc.weight": one tensor} over storage 0."""
     integer = lambda n: b"\x8a\x08" + struct.pack("<q", n)  # noqa: E731
     several = lambda numbers: b"(" + b"".join(map(integer, numbers)) + b"t"  # noqa: E731
-    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + integer(count) + b"tQ"
+    storage = (
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
+        + integer(count)
+        + b"tQ"
+    )
     hooks = b"\x89ccollections\nOrderedDict\n)R"
-    rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + integer(offset) + several(size) + several(stride) + hooks + b"tR"
+    rebuilt = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + storage
+        + integer(offset)
+        + several(size)
+        + several(stride)
+        + hooks
+        + b"tR"
+    )
     return b"\x80\x02}X\x09\x00\x00\x00fc.weight" + rebuilt + b"s."
 
 
 @hostile("before.pt", "read")
 def before_pt(path):
-    torch_file(path, tensor(-1000, [4], [1], 8), {"0": bytes(32)})
+    torch_file(path, tensor(-3, [4], [1], 8), {"0": bytes(32)})
 
 
 @hostile("behind.pt", "read")
@@ -197,7 +237,9 @@ def calls_pt(path):
 
 @hostile("legacy.pt", "error")
 def legacy_pt(path):
-    put(path, pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2))
+    put(
+        path, pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
+    )
 
 
 @hostile("junk.pt", "error")
@@ -248,7 +290,14 @@ def huge_bmp(path):
 
 @hostile("huge.gif", "memory")
 def huge_gif(path):
-    put(path, b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0) + b"," + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0) + b"\x02\x02\x4c\x01\x00;")
+    put(
+        path,
+        b"GIF89a"
+        + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0)
+        + b","
+        + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0)
+        + b"\x02\x02\x4c\x01\x00;",
+    )
 
 
 @hostile("huge.ppm", "memory")
@@ -286,8 +335,15 @@ def keras_tensor(name, shape):
 def network(*layers, output="out"):
     """Image → the given layers → output, as Keras writes a functional model."""
     begin = layer("InputLayer", "in", {"batch_shape": [None, 4], "dtype": "float32"})
-    config = {"name": "m", "trainable": True, "layers": [begin, *layers], "input_layers": [["in", 0, 0]], "output_layers": [[output, 0, 0]]}
-    return {"module": "keras", "class_name": "Functional", "config": config, "registered_name": "Functional", "build_config": {"input_shape": [None, 4]}}
+    config = {
+        "name": "m",
+        "trainable": True,
+        "layers": [begin, *layers],
+        "input_layers": [["in", 0, 0]],
+        "output_layers": [[output, 0, 0]],
+    }
+    about = {"module": "keras.src.models.functional", "class_name": "Functional", "registered_name": "Functional"}
+    return {**about, "config": config, "build_config": {"input_shape": [None, 4]}}
 
 
 def after(name, shape=(None, 4)):
@@ -295,7 +351,9 @@ def after(name, shape=(None, 4)):
 
 
 def dense(name="out", units=4, source="in", shape=(None, 4)):
-    return layer("Dense", name, {"units": units, "activation": "linear", "use_bias": True}, inbound=after(source, shape))
+    return layer(
+        "Dense", name, {"units": units, "activation": "linear", "use_bias": True}, inbound=after(source, shape)
+    )
 
 
 def keras_file(path, config, weights=lambda file: None):
@@ -317,7 +375,10 @@ def function(module, name):
     return {"module": module, "class_name": "function", "config": name, "registered_name": name}
 
 
-LAMBDA = {"class_name": "__lambda__", "config": {"value": "4wEAAAAAAAAAAAAAAAEAAABTAAAA", "defaults": None, "closure": None}}
+LAMBDA = {
+    "class_name": "__lambda__",
+    "config": {"value": "4wEAAAAAAAAAAAAAAAEAAABTAAAA", "defaults": None, "closure": None},
+}
 
 
 @hostile("lambda.keras", "code")
@@ -338,14 +399,23 @@ def function_keras(path):
 def get_file_keras(path):
     """CVE-2025-8747: the same with a function of Keras's own, which downloads and unpacks."""
     call = {**function("keras.utils", "get_file"), "name": "evil"}
-    node = [{"args": ["x"], "kwargs": {"origin": f"file://{os.path.abspath(__file__)}", "cache_dir": os.path.dirname(flag())}}]
+    node = [
+        {
+            "args": ["x"],
+            "kwargs": {"origin": f"file://{os.path.abspath(__file__)}", "cache_dir": os.path.dirname(flag())},
+        }
+    ]
     keras_file(path, network({**call, "inbound_nodes": node}, dense()), good_weights)
 
 
 @hostile("unsafe.keras", "code")
 def unsafe_keras(path):
     """CVE-2025-9906: `keras.config.enable_unsafe_deserialization`, then a Lambda."""
-    call = {**function("keras.config", "enable_unsafe_deserialization"), "name": "evil", "inbound_nodes": [{"args": [], "kwargs": {}}]}
+    call = {
+        **function("keras.config", "enable_unsafe_deserialization"),
+        "name": "evil",
+        "inbound_nodes": [{"args": [], "kwargs": {}}],
+    }
     keras_file(path, network(call, layer("Lambda", "out", {"function": LAMBDA}, inbound=after("in"))))
 
 
@@ -358,7 +428,9 @@ def wrapper_keras(path):
 
 @hostile("saved_model_layer.keras", "code")
 def saved_model_layer_keras(path):
-    keras_file(path, network(layer("TFSMLayer", "out", {"filepath": "/tmp", "call_endpoint": "serve"}, inbound=after("in"))))
+    keras_file(
+        path, network(layer("TFSMLayer", "out", {"filepath": "/tmp", "call_endpoint": "serve"}, inbound=after("in")))
+    )
 
 
 @hostile("switch.keras", "code")
@@ -397,13 +469,17 @@ def huge_output_keras(path):
 @hostile("huge_weights.keras", "memory")
 def huge_weights_keras(path):
     """CVE-2026-0897: a data set that claims gigabytes and holds nothing."""
-    keras_file(path, network(dense()), lambda file: file.create_dataset("layers/dense/vars/0", (1_000_000, 1_000), "f4"))
+    keras_file(
+        path, network(dense()), lambda file: file.create_dataset("layers/dense/vars/0", (1_000_000, 1_000), "f4")
+    )
 
 
 @hostile("filled_weights.keras", "memory")
 def filled_weights_keras(path):
     def weights(file):
-        file.create_dataset("layers/dense/vars/0", (1_000_000, 500), "f4", chunks=(100_000, 500), compression="gzip", fillvalue=1.0)
+        file.create_dataset(
+            "layers/dense/vars/0", (1_000_000, 500), "f4", chunks=(100_000, 500), compression="gzip", fillvalue=1.0
+        )
 
     keras_file(path, network(dense()), weights)
 
@@ -492,24 +568,38 @@ def h5_file(path, config, extra=lambda file: None):
 
 
 def old_network(*layers):
-    begin = {"class_name": "InputLayer", "config": {"name": "in", "batch_input_shape": [None, 4], "dtype": "float32"}, "name": "in", "inbound_nodes": []}
+    begin = {
+        "class_name": "InputLayer",
+        "config": {"name": "in", "batch_input_shape": [None, 4], "dtype": "float32"},
+        "name": "in",
+        "inbound_nodes": [],
+    }
     config = {"name": "m", "layers": [begin, *layers], "input_layers": [["in", 0, 0]], "output_layers": [["out", 0, 0]]}
     return {"class_name": "Functional", "config": config}
 
 
 def old_layer(kind, config, nodes=((("in", 0, 0, {}),),)):
-    return {"class_name": kind, "config": {"name": "out", **config}, "name": "out", "inbound_nodes": [[list(one) for one in node] for node in nodes]}
+    return {
+        "class_name": kind,
+        "config": {"name": "out", **config},
+        "name": "out",
+        "inbound_nodes": [[list(one) for one in node] for node in nodes],
+    }
 
 
 @hostile("lambda.h5", "code")
 def lambda_h5(path):
     """CVE-2024-3660 and CVE-2025-9905: a Lambda in the old format, which Keras's safe mode did not look at."""
-    h5_file(path, old_network(old_layer("Lambda", {"function": ["4wEAAAAAAAAA\n", None, None], "function_type": "lambda"})))
+    h5_file(
+        path, old_network(old_layer("Lambda", {"function": ["4wEAAAAAAAAA\n", None, None], "function_type": "lambda"}))
+    )
 
 
 @hostile("operation.h5", "code")
 def operation_h5(path):
-    h5_file(path, old_network(old_layer("TFOpLambda", {"function": "io.write_file"}, [[["in", 0, 0, {"contents": "x"}]]])))
+    h5_file(
+        path, old_network(old_layer("TFOpLambda", {"function": "io.write_file"}, [[["in", 0, 0, {"contents": "x"}]]]))
+    )
 
 
 @hostile("huge_layer.h5", "memory")
@@ -555,7 +645,11 @@ def varint(value):
 def field(number, value):
     """Of bytes or text, else of an integer."""
     value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3) + varint(value) if isinstance(value, int) else varint(number << 3 | 2) + varint(len(value)) + value
+    return (
+        varint(number << 3) + varint(value)
+        if isinstance(value, int)
+        else varint(number << 3 | 2) + varint(len(value)) + value
+    )
 
 
 def onnx_tensor(name, array):
@@ -564,12 +658,20 @@ def onnx_tensor(name, array):
 
 
 def onnx_node(kind, inputs, outputs, attributes=b""):
-    return b"".join(field(1, one) for one in inputs) + b"".join(field(2, one) for one in outputs) + field(3, outputs[0]) + field(4, kind) + attributes
+    return (
+        b"".join(field(1, one) for one in inputs)
+        + b"".join(field(2, one) for one in outputs)
+        + field(3, outputs[0])
+        + field(4, kind)
+        + attributes
+    )
 
 
 def onnx_file(path, nodes, tensors=(), inputs=("x",), outputs=("y",)):
     graph = b"".join(field(1, one) for one in nodes) + b"".join(field(5, one) for one in tensors)
-    graph += b"".join(field(11, field(1, one)) for one in inputs) + b"".join(field(12, field(1, one)) for one in outputs)
+    graph += b"".join(field(11, field(1, one)) for one in inputs) + b"".join(
+        field(12, field(1, one)) for one in outputs
+    )
     put(path, field(1, 8) + field(7, graph))
 
 
@@ -578,14 +680,22 @@ KERNEL = onnx_tensor("w", np.ones((4, 3, 3, 3), np.float32))
 
 @hostile("cycle.onnx", "truth")
 def cycle_onnx(path):
-    onnx_file(path, [onnx_node("Conv", ["x", "w"], ["a"]), onnx_node("Add", ["a", "y"], ["b"]), onnx_node("Relu", ["b"], ["y"])], [KERNEL])
+    onnx_file(
+        path,
+        [onnx_node("Conv", ["x", "w"], ["a"]), onnx_node("Add", ["a", "y"], ["b"]), onnx_node("Relu", ["b"], ["y"])],
+        [KERNEL],
+    )
 
 
 @hostile("incomplete.onnx", "truth")
 def incomplete_onnx(path):
     """Of a batch normalisation without its statistics."""
     gamma = onnx_tensor("g", np.ones(4, np.float32))
-    onnx_file(path, [onnx_node("Conv", ["x", "w"], ["a"]), onnx_node("BatchNormalization", ["a", "g", "m", "v", "s"], ["y"])], [KERNEL, gamma])
+    onnx_file(
+        path,
+        [onnx_node("Conv", ["x", "w"], ["a"]), onnx_node("BatchNormalization", ["a", "g", "m", "v", "s"], ["y"])],
+        [KERNEL, gamma],
+    )
 
 
 @hostile("no_output.onnx", "error")

@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(os.path.dirname(HERE))]
@@ -26,67 +25,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 COUNTS = {"rec": 10_000, "idx": 8_000, "bin": 25_000, "params": 10_000, "pt": 8_000, "onnx": 4_000, "tfrecord": 8_000, "image": 20_000,
           "npz": 8_000, "state": 6_000, "text": 8_000, "keras": 3_000, "h5": 2_000, "names": 500}  # fmt: skip
-SECONDS, FREE = 10, 64 << 20
-FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "socket.bind", "ctypes.dlopen")
-
-
-class Watch:
-    """What the process does while an input is read, by its audit events."""
-
-    def __init__(self, home):
-        self.home, self.on, self.seen = os.path.realpath(home), False, []
-        sys.addaudithook(self.hook)
-
-    def hook(self, event, arguments):
-        if not self.on:
-            return
-        if event in FORBIDDEN:
-            self.seen.append(f"{event}{arguments[:1]}")
-        if event == "open" and isinstance(arguments[0], str) and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
-            if not os.path.realpath(arguments[0]).startswith((self.home, "/dev/")):
-                self.seen.append(f"writes {arguments[0]}")
-
-
-def peak(reset=False):
-    """Highest resident memory of the process, since the last reset."""
-    if reset:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
-
-
-def late(*_):
-    raise TimeoutError
-
-
-def attempt(target, data, home, watch):
-    """→ "read", "refused", or what went wrong."""
-    before = peak(reset=True)
-    watch.seen, watch.on = [], True
-    signal.alarm(SECONDS)
-    try:
-        target(data, home)
-        outcome = "read"
-    except TimeoutError:
-        outcome = "hang"
-    except REFUSALS:
-        outcome = "refused"
-    except Exception:
-        outcome = f"crash: {traceback.format_exc(limit=-1).strip()}"
-    finally:
-        signal.alarm(0)
-        watch.on = False
-    if watch.seen:
-        return f"called: {watch.seen[:3]}"
-    allowed = FREE + 2 * len(data) + (max_pixels() * 3 if target is TARGETS["image"] else 0)
-    taken = peak() - before
-    return f"memory: {taken >> 20} MB for {len(data)} bytes" if taken > allowed and outcome in ("read", "refused") else outcome
+SECONDS = 10
 
 
 def worker(name, begin, count, seed, home):
     """Inputs `begin` … of one target in this process; a line of JSON each thousand, and at every fault."""
+    import hostile
     import numpy as np
+    from targets import TARGETS, Corpus, mutate
+    from watching import Watch, attempt, late
 
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGALRM, late)
@@ -102,15 +49,9 @@ def worker(name, begin, count, seed, home):
         if outcome not in ("read", "refused"):
             print(json.dumps({"number": number, "fault": outcome[-600:]}), flush=True)
     extra = set(os.listdir(os.path.dirname(home))) - outside
-    if extra or os.path.exists(os.environ[hostile_flag()]):
+    if extra or os.path.exists(os.environ[hostile.FLAG]):
         print(json.dumps({"number": -1, "fault": f"files outside: {sorted(extra)}"}), flush=True)
     print(json.dumps({"done": dict(found)}), flush=True)
-
-
-def hostile_flag():
-    import hostile
-
-    return hostile.FLAG
 
 
 def fuzz(name, count, seed):
@@ -129,7 +70,9 @@ def fuzz(name, count, seed):
             total.update(finished[0])
             break
         at = max((one["at"] for one in lines if "at" in one), default=begin)
-        faults.append((at, f"the process died with {done.returncode} among the fifty inputs from here: {done.stderr[-300:]}"))
+        faults.append(
+            (at, f"the process died with {done.returncode} among the fifty inputs from here: {done.stderr[-300:]}")
+        )
         total["fault"] += 1
         begin = at + 50
     return total, faults
@@ -138,6 +81,7 @@ def fuzz(name, count, seed):
 def guided(name, seconds):
     """The same target under atheris, for so many seconds."""
     import atheris
+    from targets import REFUSALS, TARGETS, Corpus
 
     with tempfile.TemporaryDirectory() as home:
         corpus = Corpus.of(home)
@@ -155,7 +99,9 @@ def guided(name, seconds):
 
         atheris.instrument_all()
         logging.disable(logging.CRITICAL)
-        atheris.Setup([sys.argv[0], folder, f"-max_total_time={seconds}", f"-timeout={SECONDS}", "-rss_limit_mb=6000"], one)
+        atheris.Setup(
+            [sys.argv[0], folder, f"-max_total_time={seconds}", f"-timeout={SECONDS}", "-rss_limit_mb=6000"], one
+        )
         atheris.Fuzz()
 
 
@@ -172,7 +118,9 @@ def main():
     for name in a.targets:
         count = a.count or COUNTS[name]
         total, faults = fuzz(name, count, a.seed)
-        print(f"{name:>9}  {total['read']:>6} read {total['refused']:>6} refused {total['fault']:>4} faults", flush=True)
+        print(
+            f"{name:>9}  {total['read']:>6} read {total['refused']:>6} refused {total['fault']:>4} faults", flush=True
+        )
         for number, fault in faults[:20]:
             print(f"           input {number}: {fault}", flush=True)
         tried, bad = tried + count, bad + len(faults)
@@ -182,12 +130,6 @@ def main():
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        from targets import REFUSALS, TARGETS, Corpus, mutate
-
-        from facetrainer.data.images import max_pixels
-
-        worker(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), sys.argv[6])
+        worker(sys.argv[2], *map(int, sys.argv[3:6]), sys.argv[6])
     else:
-        if "--atheris" in sys.argv:
-            from targets import REFUSALS, TARGETS, Corpus
         raise SystemExit(main())

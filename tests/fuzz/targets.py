@@ -21,7 +21,7 @@ from facetrainer import models
 from facetrainer.data import sources
 from facetrainer.data import synthetic as draw
 from facetrainer.data.images import decode
-from facetrainer.io import evalbin, lists, mxnetfile, pickled, recordio
+from facetrainer.io import evalbin, lists, mxnetfile, pickled, recordio, torchfile
 from facetrainer.preparing.convert import convert
 from facetrainer.training.store import read_state
 from facetrainer.weights.importers import import_weights
@@ -69,7 +69,11 @@ def params(data, home):
 
 
 def pt(data, home):
-    import_weights(put(home, "a.pt", data), (32, 32, 3))
+    torchfile.read_state(put(home, "a.pt", data))
+    try:
+        import_weights(os.path.join(home, "a.pt"), (32, 32, 3))
+    except REFUSALS:
+        pass
 
 
 def onnx(data, home):
@@ -150,10 +154,15 @@ class Corpus:
         people = draw.people(3, 3, seed=0)
         self.flat = [image for images in people for image in images]
         recordio.write_faces(os.path.join(self.home, "train"), people)
-        sources.write_shard(os.path.join(self.home, "s.tfrecord"), [(i, k % 3, np.ones(4, np.float32), "p") for k, i in enumerate(self.flat)])
+        sources.write_shard(
+            os.path.join(self.home, "s.tfrecord"),
+            [(i, k % 3, np.ones(4, np.float32), "p") for k, i in enumerate(self.flat)],
+        )
         self.files = {name: self.bytes(name) for name in ("train.rec", "train.idx", "s.tfrecord")}
         self.seeds = {name: getattr(self, name)() for name in TARGETS if name not in ("names",)}
-        self.seeds["names"] = ["\x1f".join(NAMES[k : k + 3]).encode("utf-8", "surrogatepass") for k in range(len(NAMES) - 2)]
+        self.seeds["names"] = [
+            "\x1f".join(NAMES[k : k + 3]).encode("utf-8", "surrogatepass") for k in range(len(NAMES) - 2)
+        ]
         for name, (make, _) in hostile.FILES.items():
             kind = {"jpg": "image", "png": "image"}.get(name.rpartition(".")[2], name.rpartition(".")[2])
             kind = kind if kind in TARGETS else "image"
@@ -180,7 +189,12 @@ class Corpus:
 
     def bin(self):
         flat = self.flat[:4]
-        forms = [flat, [np.frombuffer(i, np.uint8) for i in flat], [np.zeros((4, 4, 3), np.uint8)] * 4, [bytearray(i) for i in flat]]
+        forms = [
+            flat,
+            [np.frombuffer(i, np.uint8) for i in flat],
+            [np.zeros((4, 4, 3), np.uint8)] * 4,
+            [bytearray(i) for i in flat],
+        ]
         sames = [[True, False], np.array([True, False]), [np.bool_(True), np.bool_(False)]]
         return [pickle.dumps((form, same), p) for form in forms for same in sames for p in range(6)]
 
@@ -188,7 +202,10 @@ class Corpus:
         arrays = [np.arange(6).reshape(2, 3).astype(kind) for kind in KINDS]
         numbers = {np.uint8: 3, np.int64: 6, np.float32: 0}
         one = lambda a: (  # noqa: E731
-            struct.pack("<IiI", 0xF993FAC9, 0, a.ndim) + struct.pack(f"<{a.ndim}q", *a.shape) + struct.pack("<iii", 1, 0, numbers[a.dtype.type]) + a.tobytes()
+            struct.pack("<IiI", 0xF993FAC9, 0, a.ndim)
+            + struct.pack(f"<{a.ndim}q", *a.shape)
+            + struct.pack("<iii", 1, 0, numbers[a.dtype.type])
+            + a.tobytes()
         )
         names = b"".join(struct.pack("<Q", 5) + b"arg:" + bytes([97 + k]) for k in range(3))
         return [struct.pack("<QQQ", 0x112, 0, 3) + b"".join(map(one, arrays)) + struct.pack("<Q", 3) + names]
@@ -198,7 +215,11 @@ class Corpus:
         return [self.made("whole.pt", whole)]
 
     def onnx(self):
-        nodes = [hostile.onnx_node("Conv", ["x", "w"], ["a"]), hostile.onnx_node("Relu", ["a"], ["b"]), hostile.onnx_node("Flatten", ["b"], ["y"])]
+        nodes = [
+            hostile.onnx_node("Conv", ["x", "w"], ["a"]),
+            hostile.onnx_node("Relu", ["a"], ["b"]),
+            hostile.onnx_node("Flatten", ["b"], ["y"]),
+        ]
         return [self.made("whole.onnx", lambda path: hostile.onnx_file(path, nodes, [hostile.KERNEL]))]
 
     def image(self):
@@ -212,7 +233,11 @@ class Corpus:
     def npz(self):
         found = []
         for arrays in (
-            {"image_names": np.array(["a", "b"]), "image_classes": np.array([0, 1]), "embeddings": np.ones((2, 4), np.float32)},
+            {
+                "image_names": np.array(["a", "b"]),
+                "image_classes": np.array([0, 1]),
+                "embeddings": np.ones((2, 4), np.float32),
+            },
             {"data_path": np.array(os.path.join(self.home, "train.rec")), "indices": np.arange(3)},
         ):
             for save in (np.savez, np.savez_compressed):
@@ -223,7 +248,11 @@ class Corpus:
 
     def state(self):
         file = io.BytesIO()
-        about = {"format": 2, "journal": {"run": {}, "stages": []}, "states": {"model": {"weights": [{"array": "array_0"}]}, "progress": {"stage": 0}}}
+        about = {
+            "format": 2,
+            "journal": {"run": {}, "stages": []},
+            "states": {"model": {"weights": [{"array": "array_0"}]}, "progress": {"stage": 0}},
+        }
         np.savez(file, about=json.dumps(about), array_0=np.ones(5, np.float32))
         return [file.getvalue()]
 
@@ -237,7 +266,10 @@ class Corpus:
         x = keras.layers.Dense(4, name="embedding")(keras.layers.Flatten()(x))
         model = keras.Model(inputs, x)
         full = models.FaceModel(model, models.NormDense(3))
-        return [self.made("whole.keras", lambda path: models.save(model, path)), self.made("full.keras", lambda path: models.save(full, path))]
+        return [
+            self.made("whole.keras", lambda path: models.save(model, path)),
+            self.made("full.keras", lambda path: models.save(full, path)),
+        ]
 
     def h5(self):
         model = keras.models.load_model(os.path.join(self.home, "whole.keras"), compile=False)
@@ -261,7 +293,14 @@ def mutate(target: str, data: bytes, rng: np.random.Generator) -> bytes:
     return damage(data, rng)
 
 
-HUGE = [b"\xff\xff\xff\xff", b"\x00\x00\x00\x40", b"\xff\xff\xff\x7f", b"\x00\xca\x9a\x3b", b"\xff\xff\xff\xff\xff\xff\xff\xff", b"\x00\x00\x00\x80"]
+HUGE = [
+    b"\xff\xff\xff\xff",
+    b"\x00\x00\x00\x40",
+    b"\xff\xff\xff\x7f",
+    b"\x00\xca\x9a\x3b",
+    b"\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\x00\x00\x00\x80",
+]
 
 
 def damage(data: bytes, rng: np.random.Generator) -> bytes:
@@ -306,9 +345,7 @@ def inside_zip(data, rng):
         name = "config.json"
     if name is not None and name.endswith("config.json"):
         members[name] = changed_json(members[name], rng)
-    elif name is not None and name.endswith(".h5") and rng.random() < 0.3:
-        members[name] = damage(members[name], rng)
-    elif name is not None:
+    elif name is not None and name.endswith(".h5") and rng.random() < 0.3 or name is not None:
         members[name] = damage(members[name], rng)
     kind = zipfile.ZIP_DEFLATED if rng.random() < 0.2 else zipfile.ZIP_STORED
     with zipfile.ZipFile(out, "w", kind) as archive:
@@ -323,7 +360,9 @@ def inside_h5(data, rng):
     try:
         with h5py.File(file, "r+") as root:
             config = root.attrs["model_config"]
-            root.attrs["model_config"] = changed_json(config.encode() if isinstance(config, str) else bytes(config), rng).decode("utf-8", "replace")
+            root.attrs["model_config"] = changed_json(
+                config.encode() if isinstance(config, str) else bytes(config), rng
+            ).decode("utf-8", "replace")
     except Exception:  # a seed without
         return damage(data, rng)
     return file.getvalue()
@@ -332,8 +371,36 @@ def inside_h5(data, rng):
 CLASSES = ["Lambda", "Dense", "TFSMLayer", "TorchModuleWrapper", "Functional", "Sequential", "function", "__lambda__", "__tensor__", "__numpy__",
            "Switch", "Map", "Bidirectional", "StringLookup", "Embedding", "Conv2D", "ZeroPadding2D", "UpSampling2D", "face>CenterLoss",
            "face>FaceModel", "FaceModel", "NormDense", "__typespec__", "__bytes__", "Variable", "DTypePolicyMap"]  # fmt: skip
-MODULES = ["keras", "keras.layers", "keras.src.ops.core", "keras.utils", "os", "builtins", "keras.config", "subprocess", None, "keras.src.legacy.saving"]
-VALUES = [None, 0, -1, 1 << 31, 1 << 62, 1e300, "x", "relu", [], {}, [[]], True, "float16", [None, 4], 3_000_000_000, 2.5]
+MODULES = [
+    "keras",
+    "keras.layers",
+    "keras.src.ops.core",
+    "keras.utils",
+    "os",
+    "builtins",
+    "keras.config",
+    "subprocess",
+    None,
+    "keras.src.legacy.saving",
+]
+VALUES = [
+    None,
+    0,
+    -1,
+    1 << 31,
+    1 << 62,
+    1e300,
+    "x",
+    "relu",
+    [],
+    {},
+    [[]],
+    True,
+    "float16",
+    [None, 4],
+    3_000_000_000,
+    2.5,
+]
 
 
 def changed_json(raw, rng):
@@ -365,7 +432,11 @@ def changed_json(raw, rng):
                 modules = [(h, k) for h, k in places if k in ("module", "registered_name")]
                 if modules:
                     found, place = modules[rng.integers(len(modules))]
-                    found[place] = MODULES[rng.integers(len(MODULES))] if place == "module" else CLASSES[rng.integers(len(CLASSES))]
+                    found[place] = (
+                        MODULES[rng.integers(len(MODULES))]
+                        if place == "module"
+                        else CLASSES[rng.integers(len(CLASSES))]
+                    )
     return json.dumps(config).encode()
 
 
@@ -383,18 +454,31 @@ def _places(value):
 
 
 TEXTS = [b"u1", b"O", b"O8", b"i8", b"<f8", b"V8", b"handle", b"b", b"|", b">", b"C", b"F", b"latin1"]
-GLOBALS = [*evalbin.KNOWN, ("os", "system"), ("builtins", "getattr"), ("builtins", "eval"), ("numpy", "load"), ("torch._utils", "_rebuild_tensor_v2")]
+GLOBALS = [
+    *evalbin.KNOWN,
+    ("os", "system"),
+    ("builtins", "getattr"),
+    ("builtins", "eval"),
+    ("numpy", "load"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+]
 
 
 def pickle_of(rng) -> bytes:
     """A pickle drawn by a grammar: every opcode, calls of every stand-in with arguments of every kind."""
     value = _value(rng, 0)
-    pair = b"](" + b"".join(_value(rng, 3) for _ in range(2)) + b"e](\x88e\x86." if rng.random() < 0.3 else value + _value(rng, 0) + b"\x86."
+    pair = (
+        b"](" + b"".join(_value(rng, 3) for _ in range(2)) + b"e](\x88e\x86."
+        if rng.random() < 0.3
+        else value + _value(rng, 0) + b"\x86."
+    )
     return (b"\x80\x04" if rng.random() < 0.5 else b"") + pair
 
 
 def _value(rng, depth):
-    call = lambda count: b"c%s\n%s\n(" % tuple(one.encode() for one in GLOBALS[rng.integers(len(GLOBALS))]) + several(count) + b"tR"  # noqa: E731
+    call = lambda count: (
+        b"c%s\n%s\n(" % tuple(one.encode() for one in GLOBALS[rng.integers(len(GLOBALS))]) + several(count) + b"tR"
+    )  # noqa: E731
     several = lambda count: b"".join(_value(rng, depth + 1) for _ in range(rng.integers(count)))  # noqa: E731
     match rng.integers(22 if depth < 5 else 9):
         case 0:
