@@ -2,10 +2,10 @@
 
 python -m benchmarks.coverage                400 repeats of each
 
-Two made-up worlds whose true rates are known from a large sample: 60 people of unequal difficulty with five images each, all pairs
-of which are compared; and 600 independent pairs, each of two people who occur nowhere else, said rightly 99 times in 100. In both,
-what is measured is: the rates at a fixed threshold, TAR@FAR and AUC; in the second also the 10-fold accuracy, whose true value is that of the
-folds' own thresholds. Beside them stand the intervals of version 0.6: Wilson's over pairs, and pairs drawn with replacement.
+Two made-up worlds whose true rates are known from a large sample: 60 people of unequal difficulty with five images each, all
+pairs of which are compared; and 600 independent pairs of people who occur nowhere else, said rightly 99 times in 100. In both:
+the rates at a fixed threshold, TAR@FAR and AUC; in the second also the 10-fold accuracy, whose true value is that of the folds'
+own thresholds. Beside them stand the intervals of version 0.6: Wilson's over pairs, and pairs drawn with replacement.
 """
 
 import argparse

@@ -3,9 +3,9 @@
 python -m benchmarks.hostile_files                 every program that this Python has: facetrainer, keras, numpy, torch, picklescan
 python -m benchmarks.hostile_files --make FOLDER   write the files alone, for another Python: --files FOLDER
 
-Each file is opened in a process of its own with 12 GB of address space and 60 seconds: refused (an error), OPENED (as if it were good), CODE (it ran what
-the file brings), SETTINGS (it changed Keras's), MEMORY (more than twice the file and 64 MB; of images 150 MB more), DIED, LATE. picklescan says
-what it finds: "dangerous", "suspicious" or "clean".
+Each file is opened in a process of its own with 12 GB of address space and 90 seconds: refused (an error), OPENED (as if it were
+good), CODE (it ran what the file brings), SETTINGS (it changed Keras's), MEMORY (more than twice the file and 64 MB; of images
+150 MB more), DIED, LATE. picklescan says what it finds: "dangerous", "suspicious" or "clean".
 """
 
 import argparse

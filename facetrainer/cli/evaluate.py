@@ -1,7 +1,8 @@
 """Accuracy of a model on sets of pairs.
 
 Two protocols are named: "10-fold" takes each fold's threshold from the other nine (what papers report), "max" the best threshold on
-the very pairs it is measured on (what Keras_insightface prints). Intervals are of the people in the pairs: a person in ten pairs is no ten people.
+the very pairs it is measured on (what Keras_insightface prints). Intervals are over the people in the pairs:
+a person in ten pairs is no ten people.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ def calibrate(scores: np.ndarray, same: np.ndarray, fars=FARS, people: np.ndarra
         for far in fars
         if far * negatives < LEAST
     }
-    return {**about, "rule": "same where cosine >= threshold", "people": len(np.unique(people)), "positive pairs": len(curve.positives), "negative pairs": negatives,
+    return {**about, "rule": "same where cosine >= threshold", "people": len(np.unique(people)),
+            "positive pairs": len(curve.positives), "negative pairs": negatives,
             "thresholds": {f"{far:g}": point for far, point in found.items()}, "refused": refused}  # fmt: skip
 
 

@@ -16,161 +16,9 @@ import h5py
 import keras
 
 from facetrainer.io import hdf5, zipped
+from facetrainer.models.allowed import CLASSES, FUNCTIONS, MODELS, OF_KERAS_2, PLAIN
 from facetrainer.utils import keras_compat
 
-LAYERS = [
-    "Activation",
-    "Add",
-    "Average",
-    "AveragePooling2D",
-    "BatchNormalization",
-    "Concatenate",
-    "Conv1D",
-    "Conv2D",
-    "Conv2DTranspose",
-    "Cropping2D",
-    "Dense",
-    "DepthwiseConv2D",
-    "Dot",
-    "Dropout",
-    "EinsumDense",
-    "ELU",
-    "Flatten",
-    "GlobalAveragePooling2D",
-    "GlobalMaxPooling2D",
-    "GroupNormalization",
-    "Identity",
-    "InputLayer",
-    "LayerNormalization",
-    "LeakyReLU",
-    "MaxPooling2D",
-    "Maximum",
-    "Minimum",
-    "MultiHeadAttention",
-    "Multiply",
-    "Normalization",
-    "PReLU",
-    "Permute",
-    "RMSNormalization",
-    "ReLU",
-    "Rescaling",
-    "Reshape",
-    "SeparableConv2D",
-    "Softmax",
-    "SpatialDropout2D",
-    "Subtract",
-    "UnitNormalization",
-    "UpSampling2D",
-    "ZeroPadding2D",
-]
-OPERATIONS = [
-    "Add",
-    "Subtract",
-    "Multiply",
-    "Divide",
-    "TrueDivide",
-    "Matmul",
-    "Mean",
-    "Sum",
-    "Split",
-    "Transpose",
-    "Reshape",
-    "Squeeze",
-    "ExpandDims",
-]
-INITIALIZERS = [
-    "Constant",
-    "GlorotNormal",
-    "GlorotUniform",
-    "HeNormal",
-    "HeUniform",
-    "Identity",
-    "IdentityInitializer",
-    "LecunNormal",
-    "LecunUniform",
-    "Ones",
-    "Orthogonal",
-    "OrthogonalInitializer",
-    "RandomNormal",
-    "RandomUniform",
-    "TruncatedNormal",
-    "VarianceScaling",
-    "Zeros",
-]
-LOSSES = [
-    "BinaryCrossentropy",
-    "BinaryFocalCrossentropy",
-    "CategoricalCrossentropy",
-    "CategoricalFocalCrossentropy",
-    "CategoricalHinge",
-    "CosineSimilarity",
-    "Hinge",
-    "Huber",
-    "KLDivergence",
-    "LogCosh",
-    "MeanAbsoluteError",
-    "MeanSquaredError",
-    "SparseCategoricalCrossentropy",
-    "SquaredHinge",
-]
-METRICS = [
-    "Accuracy",
-    "AUC",
-    "BinaryAccuracy",
-    "CategoricalAccuracy",
-    "Mean",
-    "SparseCategoricalAccuracy",
-    "SparseTopKCategoricalAccuracy",
-    "TopKCategoricalAccuracy",
-]
-OPTIMIZERS = [
-    "SGD",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Adadelta",
-    "Adagrad",
-    "Adafactor",
-    "Ftrl",
-    "Lamb",
-    "Lion",
-    "LossScaleOptimizer",
-    "Muon",
-    "Nadam",
-    "RMSprop",
-]
-SCHEDULES = [
-    "CosineDecay",
-    "CosineDecayRestarts",
-    "ExponentialDecay",
-    "InverseTimeDecay",
-    "PiecewiseConstantDecay",
-    "PolynomialDecay",
-]
-KNOWN = {
-    "keras": ["Functional", "Model", "Sequential", "DTypePolicy", "Variable"],
-    "keras.layers": LAYERS,
-    "keras.initializers": INITIALIZERS,
-    "keras.regularizers": ["L1", "L2", "L1L2", "OrthogonalRegularizer"],
-    "keras.constraints": ["MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"],
-    "keras.losses": LOSSES,
-    "keras.metrics": METRICS,
-    "keras.optimizers": OPTIMIZERS,
-    "keras.optimizers.schedules": SCHEDULES,
-    "keras.dtype_policies": ["DTypePolicy"],
-    "keras.src.ops.numpy": OPERATIONS,
-    "keras.src.applications.convnext": ["LayerScale"],
-    "keras.src.applications.inception_resnet_v2": ["CustomScaleLayer"],
-    "keras.src.models.functional": ["Functional"],
-    "keras.src.models.model": ["Model"],
-    "keras.src.models.sequential": ["Sequential"],
-}
-OF_KERAS_2 = {*LAYERS, *INITIALIZERS, *KNOWN["keras.regularizers"], *KNOWN["keras.constraints"], *OPTIMIZERS, *SCHEDULES,
-              "Functional", "Model", "Sequential", "Policy"}  # fmt: skip
-MODELS = {"Functional", "Model", "Sequential", "FaceModel"}
-PLAIN = {"__keras_tensor__", "__ellipsis__", "__slice__"}
-FUNCTIONS = {"categorical_crossentropy", "sparse_categorical_crossentropy", "binary_crossentropy", "cosine_similarity",
-             "mean_squared_error", "mean_absolute_error", "kl_divergence"}  # fmt: skip
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 LONGEST, MOST = 16 << 20, 300_000  # bytes of a configuration, and objects in it
 WIDEST = 1 << 28  # elements of one layer's output for one image
@@ -283,7 +131,7 @@ class _Walk:
         if name == "function":
             if config.get("config") not in FUNCTIONS or module != "builtins":
                 self.refuse(f"the function {module}.{config.get('config')}", place)
-        elif name not in PLAIN and name not in (KNOWN.get(module, ()) if module else OF_KERAS_2):
+        elif name not in PLAIN and name not in (CLASSES.get(module, ()) if module else OF_KERAS_2):
             self.refuse(f"a {module + '.' if module else ''}{registered or name}", place)
         if name in MODELS:
             self.network(config.get("config"), place)

@@ -11,6 +11,7 @@ outside the folder, functions called (processes, sockets, files opened for writi
 
 import argparse
 import collections
+import contextlib
 import json
 import logging
 import os
@@ -92,10 +93,8 @@ def guided(name, seconds):
                 file.write(data)
 
         def one(data):
-            try:
+            with contextlib.suppress(REFUSALS):
                 TARGETS[name](data, home)
-            except REFUSALS:
-                pass
 
         atheris.instrument_all()
         logging.disable(logging.CRITICAL)

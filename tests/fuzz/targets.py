@@ -4,6 +4,7 @@ A target is a function of the bytes and of a folder to write them to. It may ref
 `corpus` gives whole files to begin with, `mutate` makes others of them.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -40,11 +41,9 @@ def put(home, name, data):
 def walk(source):
     """Everything that a run would read; single samples may be refused."""
     for i in range(min(len(source), 50)):
-        try:
+        with contextlib.suppress(REFUSALS):
             source.name(i)
             decode(source.read(i), (112, 112))
-        except REFUSALS:
-            pass
 
 
 def rec(data, home):
@@ -70,10 +69,8 @@ def params(data, home):
 
 def pt(data, home):
     torchfile.read_state(put(home, "a.pt", data))
-    try:
+    with contextlib.suppress(REFUSALS):
         import_weights(os.path.join(home, "a.pt"), (32, 32, 3))
-    except REFUSALS:
-        pass
 
 
 def onnx(data, home):
@@ -100,10 +97,8 @@ def state(data, home):
 def text(data, home):
     path = put(home, "a.csv", data)
     for read in (lists.read_list, lists.read_pairs, lists.read_property, lists.read_names):
-        try:
+        with contextlib.suppress(REFUSALS):
             read(path)
-        except REFUSALS:
-            pass
 
 
 def keras_(data, home):
@@ -276,8 +271,8 @@ class Corpus:
         return [self.made("whole.h5", lambda path: models.save(model, path))]
 
 
-NAMES = ["../out", "..", "/etc/x", "a/../../b", "C:\\x", "..\\..\\x", "a\0b", "", ".", "con", "x" * 5000, "a:b", "ü" * 300, "~/x", "\n", "a",
-         "A", "A_2", "a$b$", "_x", "\u2028", " ", "a/b", "a/b/c", "人" * 90]  # fmt: skip
+NAMES = ["../out", "..", "/etc/x", "a/../../b", "C:\\x", "..\\..\\x", "a\0b", "", ".", "con", "x" * 5000, "a:b", "ü" * 300, "~/x", "\n",
+         "a",          "A", "A_2", "a$b$", "_x", "\u2028", " ", "a/b", "a/b/c", "人" * 90]  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------------------- mutation
 
@@ -368,8 +363,8 @@ def inside_h5(data, rng):
     return file.getvalue()
 
 
-CLASSES = ["Lambda", "Dense", "TFSMLayer", "TorchModuleWrapper", "Functional", "Sequential", "function", "__lambda__", "__tensor__", "__numpy__",
-           "Switch", "Map", "Bidirectional", "StringLookup", "Embedding", "Conv2D", "ZeroPadding2D", "UpSampling2D", "face>CenterLoss",
+CLASSES = ["Lambda", "Dense", "TFSMLayer", "TorchModuleWrapper", "Functional", "Sequential", "function", "__lambda__",
+           "__tensor__", "__numpy__",            "Switch", "Map", "Bidirectional", "StringLookup", "Embedding", "Conv2D", "ZeroPadding2D", "UpSampling2D", "face>CenterLoss",
            "face>FaceModel", "FaceModel", "NormDense", "__typespec__", "__bytes__", "Variable", "DTypePolicyMap"]  # fmt: skip
 MODULES = [
     "keras",
@@ -476,10 +471,12 @@ def pickle_of(rng) -> bytes:
 
 
 def _value(rng, depth):
-    call = lambda count: (
-        b"c%s\n%s\n(" % tuple(one.encode() for one in GLOBALS[rng.integers(len(GLOBALS))]) + several(count) + b"tR"
-    )  # noqa: E731
-    several = lambda count: b"".join(_value(rng, depth + 1) for _ in range(rng.integers(count)))  # noqa: E731
+    def several(count):
+        return b"".join(_value(rng, depth + 1) for _ in range(rng.integers(count)))
+
+    def named():
+        return b"c%s\n%s\n" % tuple(one.encode() for one in GLOBALS[rng.integers(len(GLOBALS))])
+
     match rng.integers(22 if depth < 5 else 9):
         case 0:
             return b"N"
@@ -500,7 +497,7 @@ def _value(rng, depth):
         case 7:
             return b"\x8a\x08" + struct.pack("<q", int(rng.choice([2**62, 3 * 10**9, -1, 5])))
         case 8:
-            return b"c%s\n%s\n" % tuple(one.encode() for one in GLOBALS[rng.integers(len(GLOBALS))])
+            return named()
         case 9:
             return b"](" + several(4) + b"e"
         case 10 | 11:
@@ -508,7 +505,13 @@ def _value(rng, depth):
         case 12:
             return b"}(" + several(3) + several(3) + b"u"
         case 13 | 14 | 15:
-            return call(5) + (b"q" + bytes([int(rng.integers(8))]) if rng.random() < 0.3 else b"")
+            return (
+                named()
+                + b"("
+                + several(5)
+                + b"tR"
+                + (b"q" + bytes([int(rng.integers(8))]) if rng.random() < 0.3 else b"")
+            )
         case 16 | 17:
             return _value(rng, depth + 1) + _value(rng, depth + 1) + b"b"
         case 18:

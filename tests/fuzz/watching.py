@@ -36,12 +36,14 @@ class Watch:
             self.seen.append(f"{event}{arguments[:1]}")
         if (
             event == "open"
-            and isinstance(arguments[0], str)
-            and isinstance(arguments[2], int)
-            and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            and self.writes(*arguments)
+            and not os.path.realpath(arguments[0]).startswith((self.home, "/dev/"))
         ):
-            if not os.path.realpath(arguments[0]).startswith((self.home, "/dev/")):
-                self.seen.append(f"writes {arguments[0]}")
+            self.seen.append(f"writes {arguments[0]}")
+
+    @staticmethod
+    def writes(path, mode, flags):
+        return isinstance(path, str) and isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
 
 
 def peak(reset=False):
