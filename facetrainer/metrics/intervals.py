@@ -158,6 +158,6 @@ def curve_intervals(
     trials = len(np.unique(people[:, same]))
     known = [wilson(rate, trials, level) for rate in estimate]  # where all draws agree they tell no variance
     ends = [
-        np.where(half > 0, expit(middle + sign * half), [one[k] for one in known]) for k, sign in enumerate((-1, 1))
+        np.where(half > 1e-9, expit(middle + sign * half), [one[k] for one in known]) for k, sign in enumerate((-1, 1))
     ]
     return np.minimum(ends[0], estimate), np.maximum(ends[1], estimate)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -175,3 +176,46 @@ def test_the_commands_say_in_a_line_what_failed(record, capsys):
     assert distill_command.main(["-D", record]) == 1 and "no teacher given" in capsys.readouterr().err
     with pytest.raises(ValueError, match="no teacher given"):
         distill_command.main(["-D", record, "--debug"])
+
+
+def test_two_teachers_are_not_mixed(workdir, record, monkeypatch):
+    """-R goes on with the same teacher, type and data alone."""
+
+    def broken_off(self, rows):
+        once(self, rows)
+        raise KeyboardInterrupt
+
+    once = data_distiller.Rows.append
+    embed = lambda images: images.mean(axis=(1, 2))  # noqa: E731
+    other = lambda images: images.max(axis=(1, 2))  # noqa: E731
+    other.__qualname__ = "other"
+    monkeypatch.setattr(data_distiller.Rows, "append", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        data_distiller.Data_distiller(record, embed, "d.npz", batch_size=16)
+    monkeypatch.setattr(data_distiller.Rows, "append", once)
+    for changed, message in (
+        ({"model_file": other}, "teacher was function"),
+        ({"use_fp16": True}, "dtype was float32, is float16"),
+        ({"data_path": f"{record}/train.rec"}, "data was"),
+    ):
+        options = {"data_path": record, "model_file": embed, **changed}
+        with pytest.raises(ValueError, match=message):
+            data_distiller.Data_distiller(dest_file="d.npz", recover=True, batch_size=16, **options)
+    data_distiller.Data_distiller(record, embed, "d.npz", recover=True, batch_size=16)
+    assert len(np.load("d.npz")["embeddings"]) == 48 and sorted(os.listdir()) == ["d.npz"]
+
+
+def test_programs_run_with_trust_alone(workdir, tmp_path, capsys):
+    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]).export(
+        "saved", verbose=False
+    )
+    with zipfile.ZipFile("jit.pt", "w") as archive:
+        for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
+            archive.writestr(f"jit/{name}", "")
+    for path, kind in (("saved", "a SavedModel folder"), ("jit.pt", "a torch-jit file")):
+        with pytest.raises(ValueError, match=f"{path} is {kind}: a program"):
+            interface(path)
+    assert interface("saved", trusted=True)(np.zeros((1, 8, 8, 3), np.float32)).shape == (1, 2)
+    os.makedirs("empty")
+    with pytest.raises(ValueError, match="a folder without saved_model.pb"):
+        interface("empty", trusted=True)

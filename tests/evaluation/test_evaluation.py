@@ -1,10 +1,13 @@
+import os
+
 import keras
 import numpy as np
 import pytest
 import reference
-from helpers import small_model
+from helpers import random_pairs, small_model
 
 from facetrainer import evaluation as evals
+from facetrainer.io import evalbin
 
 
 def random_scores(seed, pairs=60):
@@ -96,3 +99,49 @@ def test_numbers_of_the_losses_stay_out_of_the_accuracy_panel(tmp_path):
     shown = {axes.get_title(): [line.get_label() for line in axes.lines] for axes in figure.axes}
     assert shown == {"loss": ["loss", "regular_loss"], "accuracy": ["accuracy", "lfw", "lfw_10fold"], "learning rate": ["lr"],
                      "besides": ["feature_norm"]}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------ people of pairs
+
+
+def test_people_of_a_bin_are_found_by_its_images_and_links(workdir, people):
+    """One image in two pairs is one; the images of a same-pair are of one person, however long the chain."""
+    a, b, c = (faces[:4] for faces in people[:3])
+    images = [a[0], a[1], a[1], a[2], b[0], b[1], a[0], b[0], c[0], b[1], c[1], c[2], a[3], b[2]]
+    same = [True, True, True, False, False, True, False]
+    evalbin.write_bin("s.bin", images, same)
+    found = evals.read_pairs("s.bin").people
+    names = (
+        np.array([*"AAAABB", "A", "B", "C", "B", "D", "D", "E", "F"]).reshape(-1, 2).T
+    )  # D is C, E is A, F is B: no pair tells
+    assert found.shape == (2, 7) and len(np.unique(found)) == 6
+    for one in np.unique(found):
+        assert len(np.unique(names[found == one])) == 1
+
+
+def test_people_of_a_list_have_names(workdir, people):
+    for k in range(3):
+        os.makedirs(f"set/p{k}")
+        for i in range(2):
+            open(f"set/p{k}/{i}.jpg", "wb").write(people[k][i])
+    open("set/pairs.txt", "w").write("p0/0.jpg p0/1.jpg 1\np0/0.jpg p1/0.jpg 0\np1/1.jpg p2/0.jpg 0\n")
+    assert evals.read_pairs("set").people.tolist() == [[0, 0, 1], [0, 1, 2]]
+    open("set/pairs.txt", "w").write("p0/0.jpg p1/1.jpg 1\np0/0.jpg p1/0.jpg 0\n")  # folders that are no people
+    assert evals.read_pairs("set").names is None
+
+
+def test_intervals_of_a_result():
+    embeddings, same = random_pairs(2, 300)
+    scores = evals.pair_scores(embeddings)
+    found = evals.intervals(scores, same, np.tile(np.arange(300), (2, 1)), draws=100)
+    result = evals.verify(scores, same)
+    values = {
+        "10-fold accuracy": result.accuracy,
+        "AUC": result.auc,
+        **{f"TAR@FAR={far:g}": tar for far, tar in result.tar.items()},
+    }
+    assert list(found) == list(values)
+    for name, (low, high) in found.items():
+        assert low - 0.02 <= values[name] <= high + 0.02 and 0 < high - low < 0.9, name
+    wider = evals.intervals(scores, same, np.tile(np.arange(300) // 10, (2, 1)), draws=100)
+    assert np.diff(wider["AUC"]) > 0 and list(wider) == list(found)

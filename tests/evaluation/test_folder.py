@@ -145,3 +145,25 @@ def test_evals_command(workdir, bin_file, capsys, monkeypatch):
     )
     assert evaluate_command.main(["-m", "m.keras", "-t", "none.bin"]) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_people_count_alike(workdir):
+    """One person of forty images has nearly all pairs of all people, and one vote beside."""
+    rng, labels = np.random.default_rng(0), np.repeat(np.arange(6), [40, 2, 3, 2, 2, 3])
+    spread = np.where(labels == 0, 0.1, 0.6)[:, None]
+    embeddings = np.eye(6)[labels] + spread * rng.normal(size=(52, 6))
+    people = eval_folder.People(
+        (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32), labels
+    )
+    pairs, alike = people.all_pairs(), people.all_people()
+    cosine, one = people.embeddings @ people.embeddings.T, labels[:, None] == labels
+    upper = np.triu(np.ones_like(one), 1).astype(bool)
+    threshold = alike.threshold(0.05)
+    by_person = [np.mean(cosine[upper & one & (labels == k)] >= threshold) for k in range(6)]
+    cells = [np.mean(cosine[np.ix_(labels == a, labels == b)] >= threshold) for a in range(6) for b in range(a)]
+    far, tar = alike.rates(threshold)
+    assert tar == pytest.approx(np.mean(by_person), abs=1e-9) and far == pytest.approx(np.mean(cells), abs=1e-9)
+    assert alike.tar(0.05) < pairs.tar(0.05)
+    fars, tars, _ = pairs.points()
+    assert fars[0] == tars[0] == 0 and fars[-1] == tars[-1] == 1 and np.all(np.diff(fars) >= 0)
+    assert pairs.auc == pytest.approx(Roc(cosine[upper], one[upper]).auc, abs=1e-3)

@@ -272,7 +272,7 @@ class Corpus:
 
 
 NAMES = ["../out", "..", "/etc/x", "a/../../b", "C:\\x", "..\\..\\x", "a\0b", "", ".", "con", "x" * 5000, "a:b", "ü" * 300, "~/x", "\n",
-         "a",          "A", "A_2", "a$b$", "_x", "\u2028", " ", "a/b", "a/b/c", "人" * 90]  # fmt: skip
+         "a", "A", "A_2", "a$b$", "_x", "\u2028", " ", "a/b", "a/b/c", "人" * 90]  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------------------- mutation
 
@@ -364,8 +364,9 @@ def inside_h5(data, rng):
 
 
 CLASSES = ["Lambda", "Dense", "TFSMLayer", "TorchModuleWrapper", "Functional", "Sequential", "function", "__lambda__",
-           "__tensor__", "__numpy__",            "Switch", "Map", "Bidirectional", "StringLookup", "Embedding", "Conv2D", "ZeroPadding2D", "UpSampling2D", "face>CenterLoss",
-           "face>FaceModel", "FaceModel", "NormDense", "__typespec__", "__bytes__", "Variable", "DTypePolicyMap"]  # fmt: skip
+           "__tensor__", "__numpy__", "Switch", "Map", "Bidirectional", "StringLookup", "Embedding", "Conv2D", "ZeroPadding2D",
+           "UpSampling2D", "face>CenterLoss", "face>FaceModel", "FaceModel", "NormDense",
+           "__typespec__", "__bytes__", "Variable", "DTypePolicyMap"]  # fmt: skip
 MODULES = [
     "keras",
     "keras.layers",

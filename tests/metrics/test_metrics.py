@@ -1,4 +1,6 @@
+import collections
 import json
+import os
 
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ from helpers import random_pairs
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from benchmarks import coverage
 from facetrainer import evaluation as evals
-from facetrainer.metrics import calibration, identification, quality, templates, verification
+from facetrainer.metrics import calibration, identification, intervals, quality, templates, verification
 from facetrainer.metrics.roc import Roc
 
 
@@ -171,3 +174,121 @@ def test_search_is_the_slow_one():
     assert rate == np.mean((rank == 0)[rank >= 0] & (best > threshold)[rank >= 0])
     with pytest.raises(ValueError, match="one kind only"):
         identification.search(probes, gallery, probe_people % 2 + 100, gallery_people).dir_at_far(0.1)
+
+
+# ------------------------------------------------------------------------------------------------------------- intervals
+
+
+def drawn_pairs(seed, count=12, images=4):
+    """Scores of 70 % of all pairs of images of `count` people, and their people (2, n)."""
+    rng = np.random.default_rng(seed)
+    centers = rng.normal(size=(count, 6))
+    embeddings = verification.unit((centers[:, None] + 0.8 * rng.normal(size=(count, images, 6))).reshape(-1, 6))
+    who, (i, j) = np.repeat(np.arange(count), images), np.triu_indices(count * images, 1)
+    kept = rng.random(len(i)) < 0.7
+    i, j = i[kept], j[kept]
+    return np.sum(embeddings[i] * embeddings[j], axis=1), np.stack([who[i], who[j]])
+
+
+CIMAT = json.load(
+    open(os.path.join(os.path.dirname(__file__), "cimat.json"))
+)  # values of cimat 0.1.2 for `drawn_pairs`
+
+
+@pytest.mark.parametrize("seed", range(len(CIMAT)))
+def test_variances_and_intervals_are_cimats(seed):
+    """Of the authors' own package: variance of FNMR and FMR over people, and Wilson's interval with it."""
+    (scores, people), wanted = drawn_pairs(seed), CIMAT[seed]
+    same = people[0] == people[1]
+    for kind, errors in (("fnmr", scores[same] < 0.5), ("fmr", scores[~same] > 0.5)):
+        who = people[:, same if kind == "fnmr" else ~same]
+        assert intervals.rate_variance(errors, *who) == pytest.approx(wanted[f"{kind} variance"], abs=1e-9)
+        assert intervals.rate_interval(errors, *who) == pytest.approx(wanted[f"{kind} interval"], abs=1e-6)
+
+
+def test_variance_is_the_slow_one():
+    """Sum over all pairs of pairs that share a person, of both kinds together."""
+    scores, people = drawn_pairs(1, 8, 3)
+    wrong = (scores > 0.5) != (people[0] == people[1])
+    away, slow = wrong - wrong.mean(), 0.0
+    for a in range(len(away)):
+        shares = np.isin(people[0], people[:, a]) | np.isin(people[1], people[:, a])
+        slow += away[a] * np.sum(away[shares])
+    assert intervals.rate_variance(wrong, *people) == pytest.approx(slow / len(away) ** 2)
+    independent = np.arange(len(wrong))
+    assert intervals.rate_variance(wrong, independent, independent) == pytest.approx(
+        wrong.mean() * (1 - wrong.mean()) / len(wrong)
+    )
+
+
+def test_intervals_at_the_ends():
+    """Without an error every two people are one trial; with one, as in cimat."""
+    none, person = np.zeros(100), np.repeat(np.arange(20), 5)
+    low, high = intervals.rate_interval(none, person, person)
+    assert low == 0 and high == pytest.approx(intervals.wilson(0, 20)[1])
+    low, high = intervals.rate_interval(1 - none, person, person)
+    assert high == 1 and low == pytest.approx(intervals.wilson(1, 20)[0])
+    one = np.arange(100) == 3
+    assert intervals.rate_interval(one)[0] == pytest.approx(-np.log(0.95) / 100)
+    assert intervals.rate_interval(~one)[1] == pytest.approx(1 + np.log(0.95) / 100)
+    low, high = intervals.wilson(0.9, 100)
+    assert low == pytest.approx(0.8256, abs=1e-3) and high == pytest.approx(0.9448, abs=1e-3)
+
+
+def test_intervals_hold_the_truth():
+    """In small; `python -m benchmarks.coverage` has 400 repeats and more worlds."""
+    threshold, truth = coverage.truth_of_people(np.random.default_rng(0))
+    held = collections.Counter()
+    for repeat in range(40):
+        scores, same, people = coverage.people(np.random.default_rng(repeat))
+        low, high = intervals.curve_intervals(scores, same, people, [0.01], draws=100, seed=repeat)
+        missed = intervals.rate_interval(scores[same] < threshold, *people[:, same])
+        over_pairs = intervals.wilson(np.mean(scores[same] < threshold), same.sum())
+        for name, ends in (
+            ("AUC", (low[0], high[0])),
+            ("TAR", (low[1], high[1])),
+            ("FNMR", missed),
+            ("over pairs", over_pairs),
+        ):
+            held[name] += ends[0] <= truth.get(name, truth["FNMR"]) <= ends[1]
+    assert min(held["AUC"], held["TAR"], held["FNMR"]) >= 34 and held["over pairs"] < 30
+
+
+def test_perfect_scores_have_an_interval_too():
+    same = np.arange(60) % 2 == 0
+    low, high = intervals.curve_intervals(same * 1.0, same, np.stack([np.arange(60)] * 2), [0.1], draws=100)
+    assert (high == 1).all() and (low < 0.95).all() and (low > 0.5).all()
+    low, high = intervals.curve_intervals(
+        np.ones(4), np.array([True, True, True, False]), np.zeros((2, 4), int), draws=20
+    )
+    assert low.shape == (1,)
+
+
+# ------------------------------------------------------------------------------------------------------------------ ties
+
+
+def test_ties_count_against_us():
+    """Embeddings that are all equal, or all zero, find nobody."""
+    people = np.arange(10) % 5
+    for embeddings in (np.ones((10, 4)) / 2, np.zeros((10, 4))):
+        found = identification.search(embeddings, embeddings[:5], people, people[:5])
+        assert found.top(1) == 0.0 and found.top(5) == 1.0
+        unknown = np.where(people > 2, 9, people)
+        assert identification.search(embeddings, embeddings[:3], unknown, people[:3]).dir_at_far(0.5)[0] == 0.0
+
+
+def test_one_rule_for_thresholds():
+    """Accepted where score ≥ threshold: the best threshold, the folds, rates, open-set search and rejection agree."""
+    scores, same = np.array([0.2, np.nextafter(0.2, 1), 0.5, 0.1]), np.array([False, True, True, False])
+    accuracy, threshold = evals.best_threshold(scores, same)
+    assert accuracy == 1.0 == np.mean((scores >= threshold) == same)
+    curve = Roc(scores, same)
+    assert curve.rates(np.array([curve.threshold(0.0)])) == (0.0, 1.0)
+    found = identification.Search(np.array([0.9, 0.5, 0.4, 0.3]), np.array([0, 0, -1, -1]))
+    rate, threshold = found.dir_at_far(0.5)
+    assert (found.best[~found.mated] >= threshold).sum() <= 1 and rate == np.mean(found.best[:2] >= threshold)
+
+
+def test_rates_that_the_unmated_cannot_tell_are_nan():
+    found = identification.Search(np.array([0.9, 0.5, 0.4, 0.3]), np.array([0, 0, -1, -1]))
+    assert np.isnan(found.dir_at_far(0.1)).all() and np.isfinite(found.dir_at_far(0.5)).all()

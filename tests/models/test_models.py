@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from helpers import small_model
 
-from facetrainer import backbones, losses, models, optimizers
+from facetrainer import backbones, heads, losses, models, optimizers
+from facetrainer.models import saving, vetting
+from facetrainer.utils import keras_compat
 
 FACES = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
 
@@ -172,3 +174,59 @@ def test_mixed_precision_trains():
         assert model.head.compute_dtype == "float32"
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def test_every_head_and_loss_passes_the_look_at_its_file(workdir):
+    """What we write we read, with every loss and optimizer of ours; the settings of Keras stay."""
+    embedder = small_model()
+    for name, kind in losses.REGISTRY.items():
+        try:
+            term = kind()
+        except TypeError:
+            continue  # those that wrap another
+        model = models.FaceModel(embedder, models.NormDense(4), [term])
+        model.compile(optimizers.SGDW(1e-4, 0.1, momentum=0.9))
+        models.save(model, "m.keras")
+        assert type(models.load("m.keras").terms[0]) is kind, name
+    for head in (heads.SoftmaxHead(4), heads.PartialNormDense(4, sample_rate=0.5), heads.NormDenseVPL(units=4)):
+        models.save(models.FaceModel(embedder, head), "m.keras")
+        assert type(models.load("m.keras").head) is type(head)
+
+
+def test_centers_are_not_read_from_the_file_that_a_model_names(workdir):
+    """`initial_file` is the trainer's; in a stranger's file it would be any path of the reader's."""
+    config = losses.CenterLoss(4, 16).get_config() | {"initial_file": "/etc/hostname"}
+    assert losses.CenterLoss.from_config(config).initial_file is None
+
+
+def test_settings_that_change_are_put_back():
+    message = r"changed Keras's settings while it was loaded \(dtype_policy, floatx\)"
+    with pytest.raises(ValueError, match=message), vetting.settings_kept("a.keras"):
+        keras.config.set_dtype_policy("mixed_float16")
+        keras.config.set_floatx("float64")
+    assert keras.config.dtype_policy().name == keras.config.floatx() == "float32"
+
+
+def test_weights_are_looked_at_too(workdir):
+    model = small_model()
+    model.save_weights("a.weights.h5")
+    saving.load_weights(model, "a.weights.h5")
+    with h5py.File("b.weights.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("a.weights.h5", "/")
+    with pytest.raises(ValueError, match="b.weights.h5: .* is a link"):
+        saving.load_weights(model, "b.weights.h5")
+    small_model(emb_shape=8).save_weights("c.weights.h5")
+    with pytest.raises(ValueError, match="c.weights.h5: its weights do not fit the model"):
+        saving.load_weights(model, "c.weights.h5")
+    with pytest.raises(FileNotFoundError, match="'d.weights.h5' does not exist"):
+        saving.load_weights(model, "d.weights.h5")
+
+
+def test_variables_without_values_leave_nothing_behind():
+    with keras_compat.without_values():
+        layer = keras.layers.Dense(1_000_000_000)
+        layer.build((None, 1000))
+        assert layer.kernel.shape == (1000, 1_000_000_000)
+    after = keras.layers.Dense(2)
+    after.build((None, 3))
+    assert np.isfinite(after.get_weights()[0]).all()

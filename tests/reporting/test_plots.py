@@ -55,3 +55,33 @@ def test_histories_from_files_and_choose_accuracy(tmp_path, capsys):
     assert all(title in printed for title in ("best agedb_30", "best of each", "best sum", "last epoch"))
     with pytest.raises(ValueError, match="no set 'IJBC' in its history"):
         plot.choose_accuracy(paths, metric_key="IJBC")
+
+
+def test_names_are_text(tmp_path):
+    """A set called a$b$ broke the picture at the end of a run; one called _x was missing from the legend."""
+    names = ["a$b$", "_x", "$\\frac{1}", "plain"]
+    rng, same = np.random.default_rng(0), np.arange(60) % 2 == 0
+    curves = {name: (rng.normal(size=60) + same, same) for name in names}
+    history = {
+        "loss": [2.0, 1.0],
+        **{name: [0.5, 0.6] for name in names},
+        **{f"{name}_thresh": [0.1, 0.2] for name in names},
+    }
+    figures = [
+        plot.roc(curves, str(tmp_path / "a.png")), plot.det(curves, str(tmp_path / "b.png")),
+        plot.history(history, str(tmp_path / "c.png")),
+        plot.embeddings(rng.normal(size=(40, 8)), [names[k % 4] for k in range(40)], str(tmp_path / "d.png"), "a$b$"),
+    ]  # fmt: skip
+    for figure in figures:
+        shown = [text.get_text() for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()]
+        assert sum("x" in text for text in shown) >= 1 and sum("b\\$" in text for text in shown) >= 1, shown
+
+
+def test_axes_of_a_roc_begin_where_data_are():
+    rng, same = np.random.default_rng(0), np.arange(2000) % 2 == 0
+    scores = rng.normal(size=2000) + 5 * same
+    (axes,) = plot.roc({"set": (scores, same, np.stack([np.arange(2000)] * 2))}).axes
+    assert axes.get_xlim()[0] == pytest.approx(1e-3) and 0.5 < axes.get_ylim()[0] < 0.99
+    assert axes.collections, "a band over people"
+    (axes,) = plot.roc({"set": (scores, same)}).axes
+    assert not axes.collections

@@ -230,3 +230,47 @@ def test_prefix_and_epoch_are_a_model_too(real):
         images, expected = file["images"], evals.unit(file["embedding"])
     found = evals.unit(interface(f"{real}/weights/mxnet_y1_128,0")((images.astype(np.float32) - 127.5) / 128))
     assert np.abs(found - expected).max() < 2e-6
+
+
+def test_an_export_that_does_not_do_what_the_model_does_is_not_written(model, images, tmp_path, monkeypatch):
+    """Nor is a file that stood there touched."""
+    path = tmp_path / "m.onnx"
+    path.write_text("the old one")
+    broken = shaken(small_model(16, input_shape=(32, 32, 3)), seed=5)
+    whole = write.inference_model
+    monkeypatch.setattr(write, "inference_model", lambda *a, **k: whole(broken, *a[1:], **k))
+    with pytest.raises(ValueError, match=r"gives other embeddings than the model, lowest cosine .* Nothing is written"):
+        compare.export(model, str(path), "onnx")
+    assert path.read_text() == "the old one" and os.listdir(tmp_path) == ["m.onnx"]
+
+
+def test_onnx_names_its_ends(model, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    for batch, wanted in ((None, "batch"), (3, 3)):
+        compare.export(model, str(tmp_path / "m.onnx"), "onnx", batch=batch)
+        graph = onnx.load(tmp_path / "m.onnx").graph
+        for end, name in ((graph.input[0], "image"), (graph.output[0], "embedding")):
+            first = end.type.tensor_type.shape.dim[0]
+            assert end.name == name and (first.dim_param or first.dim_value) == wanted
+
+
+@pytest.mark.parametrize("to", ["onnx", "litert"])
+def test_grouped_convolutions_are_exported(tmp_path, to):
+    """Keras wraps them in a function of XLA's on CPUs, which no ONNX file can hold: vargface, mbf_large, se_resnext, resnest."""
+    inputs = keras.Input((16, 16, 8))
+    x = keras.layers.Conv2D(16, 3, 2, "same", groups=4)(inputs)
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(16, 3, dilation_rate=2, groups=2)(x))
+    model = shaken(keras.Model(inputs, keras.layers.Dense(4, name="embedding")(keras.layers.Flatten()(x))))
+    path = str(tmp_path / f"m{write.SUFFIXES[to]}")
+    write.write(model, path, to, raw=False)
+    images = np.random.default_rng(0).normal(size=(1, 16, 16, 8)).astype(np.float32)
+    if to == "onnx":
+        session = pytest.importorskip("onnxruntime").InferenceSession(path)
+        found = session.run(["embedding"], {"image": images})[0]
+    else:
+        interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(path)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
+        interpreter.invoke()
+        found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(found, model(images), rtol=1e-4, atol=1e-5)
