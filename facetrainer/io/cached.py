@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 import os
+import sys
 import uuid
 from collections.abc import Callable
 
@@ -63,9 +64,20 @@ def read_npz(path: str, growth: float = 2.0) -> dict[str, np.ndarray]:
             _check_header(path, archive, name, sizes[name])
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+            found = dict(file)
     except Exception as error:  # a damaged zip can raise nearly anything
         raise ValueError(f"{path} is not a readable npz: {error}") from error
+    for name, array in found.items():
+        _check_texts(path, name, array)
+    return found
+
+
+def _check_texts(path, name, array):
+    """Python ends in a SystemError for characters that there are not."""
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        points = array.ravel(order="K").view(np.dtype("u4").newbyteorder(array.dtype.byteorder))
+        if points.max() > sys.maxunicode:
+            raise ValueError(f"{path} is not a readable npz: {name} holds {points.max():#x}, which is no character")
 
 
 def _check_header(path, archive, name, size):

@@ -29,54 +29,72 @@ COUNTS = {"rec": 10_000, "idx": 8_000, "bin": 25_000, "params": 10_000, "pt": 8_
 SECONDS = 10
 
 
-def worker(name, begin, count, seed, home):
-    """Inputs `begin` … of one target in this process; a line of JSON each thousand, and at every fault."""
+def worker(names, begin, count, seed, home):
+    """Inputs `begin` ... of the first target and all of the others in this process; lines of JSON for what comes of them."""
     import hostile
-    import numpy as np
-    from targets import TARGETS, Corpus, mutate
-    from watching import Watch, attempt, late
+    from targets import Corpus
+    from watching import Watch, late
 
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGALRM, late)
-    corpus, watch, found = Corpus.of(home), Watch(home), collections.Counter()
-    seeds, outside = corpus.seeds[name], set(os.listdir(os.path.dirname(home)))
-    for number in range(begin, begin + count):
+    corpus, watch = Corpus.of(home), Watch(home)
+    outside = set(os.listdir(os.path.dirname(home)))
+    for name in names.split(","):
+        one_target(name, range(begin, count), seed, corpus.seeds[name], watch)
+        extra = set(os.listdir(os.path.dirname(home))) - outside
+        if extra or os.path.exists(os.environ[hostile.FLAG]):
+            print(json.dumps({"target": name, "number": -1, "fault": f"files outside: {sorted(extra)}"}), flush=True)
+        begin = 0
+
+
+def one_target(name, numbers, seed, seeds, watch):
+    import numpy as np
+    from targets import TARGETS, mutate
+    from watching import attempt
+
+    found = collections.Counter()
+    for number in numbers:
         rng = np.random.default_rng((seed, list(TARGETS).index(name), number))
         whole = seeds[number % len(seeds)]
-        data = whole if number < len(seeds) else mutate(name, whole, rng)
-        print(json.dumps({"at": number}), flush=True) if number % 50 == 0 else None
-        outcome = attempt(TARGETS[name], data, home, watch)
+        if number % 50 == 0:
+            print(json.dumps({"target": name, "at": number}), flush=True)
+        outcome = attempt(TARGETS[name], whole if number < len(seeds) else mutate(name, whole, rng), watch.home, watch)
         found[outcome if outcome in ("read", "refused") else "fault"] += 1
         if outcome not in ("read", "refused"):
-            print(json.dumps({"number": number, "fault": outcome[-600:]}), flush=True)
-    extra = set(os.listdir(os.path.dirname(home))) - outside
-    if extra or os.path.exists(os.environ[hostile.FLAG]):
-        print(json.dumps({"number": -1, "fault": f"files outside: {sorted(extra)}"}), flush=True)
-    print(json.dumps({"done": dict(found)}), flush=True)
+            print(json.dumps({"target": name, "number": number, "fault": outcome[-600:]}), flush=True)
+    print(json.dumps({"target": name, "done": dict(found)}), flush=True)
 
 
-def fuzz(name, count, seed):
-    """One target in processes of its own → read, refused, [(input, fault)]; a death is a crash, and the rest goes on behind it."""
-    total, faults, begin = collections.Counter(), [], 0
-    while begin < count:
-        with tempfile.TemporaryDirectory() as outer:
-            home = os.path.join(outer, "home")
-            os.makedirs(home)
-            call = [sys.executable, __file__, "--worker", name, str(begin), str(count - begin), str(seed), home]
-            done = subprocess.run(call, capture_output=True, text=True, check=False)
-        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        faults += [(one["number"], one["fault"]) for one in lines if "fault" in one]
-        finished = [one["done"] for one in lines if "done" in one]
-        if finished:
-            total.update(finished[0])
-            break
-        at = max((one["at"] for one in lines if "at" in one), default=begin)
-        faults.append(
-            (at, f"the process died with {done.returncode} among the fifty inputs from here: {done.stderr[-300:]}")
-        )
-        total["fault"] += 1
-        begin = at + 50
-    return total, faults
+def fuzz(names, count, seed):
+    """Targets in processes of their own, one after another; a death is a crash, and the rest goes on behind it.
+
+    Yields (target, how many were read, refused and faults, [(input, fault)]).
+    """
+    names, begin, faults, total = list(names), 0, [], collections.Counter()
+    while names:
+        for line in _lines(",".join(names), begin, count, seed):
+            if "fault" in line:
+                faults.append((line["number"], line["fault"]))
+            if "at" in line:
+                begin = line["at"]
+            if "done" in line:
+                total.update(line["done"])
+                yield names.pop(0), total, faults
+                begin, faults, total = 0, [], collections.Counter()
+        if names:
+            faults.append((begin, "the process died among the fifty inputs from here"))
+            total["fault"] += 1
+            begin += 50
+
+
+def _lines(names, begin, count, seed):
+    """What a worker prints, as it comes."""
+    with tempfile.TemporaryDirectory() as outer:
+        home = os.path.join(outer, "home")
+        os.makedirs(home)
+        call = [sys.executable, __file__, "--worker", names, str(begin), str(count), str(seed), home]
+        with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            yield from (json.loads(line) for line in process.stdout if line.startswith("{"))
 
 
 def guided(name, seconds):
@@ -114,15 +132,16 @@ def main():
     if a.atheris:
         return guided(a.targets[0], a.atheris)
     tried = bad = 0
-    for name in a.targets:
-        count = a.count or COUNTS[name]
-        total, faults = fuzz(name, count, a.seed)
-        print(
-            f"{name:>9}  {total['read']:>6} read {total['refused']:>6} refused {total['fault']:>4} faults", flush=True
-        )
-        for number, fault in faults[:20]:
-            print(f"           input {number}: {fault}", flush=True)
-        tried, bad = tried + count, bad + len(faults)
+    groups = [(a.targets, a.count)] if a.count else [([name], COUNTS[name]) for name in a.targets]
+    for names, count in groups:
+        for name, total, faults in fuzz(names, count, a.seed):
+            print(
+                f"{name:>9}  {total['read']:>6} read {total['refused']:>6} refused {total['fault']:>4} faults",
+                flush=True,
+            )
+            for number, fault in faults[:20]:
+                print(f"           input {number}: {fault}", flush=True)
+            tried, bad = tried + count, bad + len(faults)
     print(f"{tried} inputs, {bad} faults")
     return bool(bad)
 
