@@ -1,6 +1,7 @@
 """How every command begins and ends."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -35,10 +36,18 @@ def call(
     except (ValueError, OSError, ImportError, ArithmeticError) as error:
         if debug:
             raise
-        text = f"[Errno {error.errno}] {error.strerror}: {error.filename}" if getattr(error, "errno", None) else error
-        print(f"{parser.prog}: {type(error).__name__}: {text}", file=sys.stderr)
+        print(f"{parser.prog}: {type(error).__name__}: {_told(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _told(error):
+    """The message of an exception; of the operating system's, the file it is about."""
+    if getattr(error, "errno", None) is None:
+        return error
+    place = f": {error.filename}" if error.filename is not None else ""
+    goes_on = ". Make room; the same command goes on." if error.errno == errno.ENOSPC else ""
+    return f"[Errno {error.errno}] {error.strerror}{place}{goes_on}"
 
 
 def with_debug(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -63,11 +63,15 @@ def _open(path, threads, delegate, trusted):
     if not os.path.exists(path):
         raise FileNotFoundError(f"model file {path!r} does not exist.")
     suffix = os.path.splitext(path)[1]
-    if os.path.isdir(path):
-        return _saved_model(path, trusted)
-    if suffix not in OPENERS:
+    if suffix not in OPENERS and not os.path.isdir(path):
         raise ValueError(f"model file {path!r}: expected {', '.join(OPENERS)} or a SavedModel folder.")
-    return OPENERS[suffix](path, threads=threads, delegate=delegate, trusted=trusted)
+    opener = _saved_model if os.path.isdir(path) else OPENERS[suffix]
+    try:
+        return opener(path, threads=threads, delegate=delegate, trusted=trusted)
+    except Exception as error:  # each runtime has exceptions of its own for a damaged file
+        if isinstance(error, OSError | ImportError) or isinstance(error, ValueError) and path in str(error):
+            raise
+        raise ValueError(f"{path} cannot be opened: {type(error).__name__}: {error}") from error
 
 
 def file_of(model: str) -> str:
@@ -93,7 +97,7 @@ def _refuse_program(path, kind):
     )
 
 
-def _saved_model(path, trusted):
+def _saved_model(path, threads, delegate, trusted):
     if not os.path.exists(os.path.join(path, "saved_model.pb")):
         raise ValueError(f"{path} is a folder without saved_model.pb: expected a SavedModel folder or a model file.")
     if not trusted:

@@ -1,5 +1,7 @@
 """Teachers, distillation files and cleaning, as commands and as functions."""
 
+import argparse
+import errno
 import os
 import shutil
 import zipfile
@@ -13,6 +15,8 @@ from helpers import make, sgd, small_model
 from facetrainer import data, losses, models
 from facetrainer.cli import clean as clean_command
 from facetrainer.cli import distill as distill_command
+from facetrainer.cli import evaluate as evaluate_command
+from facetrainer.cli import run
 from facetrainer.data import sources
 from facetrainer.evaluation.interface import interface
 from facetrainer.io import tfrecord
@@ -219,3 +223,25 @@ def test_programs_run_with_trust_alone(workdir, tmp_path, capsys):
     os.makedirs("empty")
     with pytest.raises(ValueError, match="a folder without saved_model.pb"):
         interface("empty", trusted=True)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".onnx", ".h5", ".keras", ".tflite", ".params", ".json", "", ".bin"])
+def test_junk_is_told_in_a_line(workdir, bin_file, suffix, capsys):
+    """Whatever a runtime raises for a damaged file, the command names the file."""
+    if suffix:
+        open("junk" + suffix, "wb").write(np.random.default_rng(0).bytes(3000))
+    else:
+        os.makedirs("junk")
+    call = ["-m", "junk" + suffix, "-t", bin_file] if suffix != ".bin" else ["-m", "junk.pt", "-t", "junk.bin"]
+    assert evaluate_command.main([*call, "--trusted"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.startswith("facetrainer evaluate: ") and "junk" in line and "Traceback" not in line
+
+
+def test_a_full_disk_is_told_in_a_line(capsys):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert run.call(argparse.ArgumentParser("facetrainer prepare"), full, []) == 1
+    told = "facetrainer prepare: OSError: [Errno 28] No space left on device. Make room; the same command goes on."
+    assert capsys.readouterr().err.strip() == told
