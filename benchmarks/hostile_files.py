@@ -9,6 +9,7 @@ good), CODE (it ran what the file brings), SETTINGS (it changed Keras's), MEMORY
 """
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import pickle
@@ -19,6 +20,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FLAG = os.path.join(tempfile.gettempdir(), "hostile_flag")  # what the files' code would write
 sys.path[:0] = [HERE, os.path.join(HERE, "tests", "fuzz")]
 KINDS = {
     "facetrainer": (),
@@ -68,11 +70,8 @@ def open_with(program, path):
         )
 
 
-def one(program, path, flag):
+def one(program, path):
     """The process that opens one file."""
-    import hostile
-
-    os.environ[hostile.FLAG] = flag
     if program in ("keras", "facetrainer"):
         import keras
         import openers  # noqa: F401
@@ -92,22 +91,18 @@ def one(program, path, flag):
 
 def outcome(program, path):
     """One word for what came of it."""
-    with tempfile.TemporaryDirectory() as home:
-        flag = os.path.join(home, "flag")
-        call = [sys.executable, os.path.abspath(__file__), "--one", program, path, flag]
-        try:
-            done = subprocess.run(
-                call,
-                capture_output=True,
-                text=True,
-                timeout=90,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return "LATE"
-        if os.path.exists(flag):
-            return "CODE"
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(FLAG)
+    call, quiet = (
+        [sys.executable, os.path.abspath(__file__), "--one", program, path],
+        {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, timeout=90, env=quiet, check=False)
+    except subprocess.TimeoutExpired:
+        return "LATE"
+    if os.path.exists(FLAG):
+        return "CODE"
     words = done.stdout.split()
     if "took" not in words:
         return f"DIED ({done.returncode})"
@@ -126,7 +121,7 @@ def outcome(program, path):
 def make(folder):
     import hostile
 
-    os.environ.setdefault(hostile.FLAG, os.path.join(tempfile.gettempdir(), "hostile_flag"))
+    os.environ[hostile.FLAG] = FLAG
     os.makedirs(folder, exist_ok=True)
     for name, (function, _) in hostile.FILES.items():
         function(os.path.join(folder, name))
@@ -139,7 +134,7 @@ def main():
     parser.add_argument(
         "--programs", nargs="+", default=[name for name in KINDS if importlib.util.find_spec(name)], choices=KINDS
     )
-    parser.add_argument("--one", nargs=3)
+    parser.add_argument("--one", nargs=2)
     a = parser.parse_args()
     if a.one:
         return one(*a.one)

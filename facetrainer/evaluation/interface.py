@@ -69,7 +69,7 @@ def _open(path, threads, delegate, trusted):
     try:
         return opener(path, threads=threads, delegate=delegate, trusted=trusted)
     except Exception as error:  # each runtime has exceptions of its own for a damaged file
-        if isinstance(error, OSError | ImportError) or isinstance(error, ValueError) and path in str(error):
+        if isinstance(error, ValueError | OSError | ImportError) and path in str(error):
             raise
         raise ValueError(f"{path} cannot be opened: {type(error).__name__}: {error}") from error
 
