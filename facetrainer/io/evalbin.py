@@ -5,6 +5,7 @@ and numpy itself gets nothing but a literal type, a shape that matches the bytes
 """
 
 import math
+import os
 import pickle
 
 import numpy as np
@@ -13,6 +14,7 @@ from facetrainer.io import pickled
 from facetrainer.io.mxnetfile import ndarray
 from facetrainer.utils.files import replacing
 
+FEW, SMALLEST = 1000, 60  # images that any set may have, and bytes of one in a longer set: it may stand in many pairs
 TYPES = {
     **dict.fromkeys(("b1", "?", "bool"), "?"),
     **dict.fromkeys(("u1", "uint8", "B"), "u1"),
@@ -54,6 +56,8 @@ def _array(shape, kind, data, in_columns=False):
         raise ValueError("an array without type, shape or bytes")
     if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) * kind.dtype.itemsize != len(data):
         raise ValueError(f"an array of shape {shape[:4]} and type {kind.dtype} in {len(data)} bytes")
+    if 0 in shape and len(shape) > 1:  # a list of it could be of any length
+        raise ValueError(f"an empty array of shape {shape}")
     return np.frombuffer(data, kind.dtype).reshape(shape, order="F" if in_columns else "C")
 
 
@@ -61,7 +65,7 @@ class Array(pickled.Buildable):
     """Stand-in for `numpy.ndarray`, which gets its content as a state."""
 
     def __init__(self, *_):
-        self.array = None
+        self.array = self.encoded = None
 
     def build(self, state):
         _, shape, kind, in_columns, data = state
@@ -72,7 +76,7 @@ class NDArray(pickled.Buildable):
     """What mxnet's arrays are pickled as: an object whose state holds the bytes of `NDArray::Save`."""
 
     def __init__(self, *_):
-        self.array = None
+        self.array = self.encoded = None
 
     def build(self, state):
         handle = state.get("handle", state.get(b"handle")) if isinstance(state, dict) else None
@@ -86,7 +90,9 @@ def _scalar(kind, data):
 
 
 def _from_buffer(data, kind, shape, order="C", *_):
-    return _array(shape, kind, data, _plain(order) == "F")
+    found = Array()
+    found.array = _array(shape, kind, data, _plain(order) == "F")
+    return found
 
 
 def _instance(kind, *_):
@@ -126,10 +132,12 @@ def read_bin(path: str) -> tuple[list[bytes | np.ndarray], np.ndarray]:
     """
     with open(path, "rb") as file:
         found = _load(path, file.read())
-    images, same = map(_items, found)
+    images, same = (_items(one, path) for one in found)
     if images is None or same is None or len(images) != 2 * len(same) or len(same) == 0:
         counts = [len(one) if one is not None else "no list of" for one in (images, same)]
         raise ValueError(f"{path}: expected two images a pair. Received: {counts[0]} images, {counts[1]} pairs")
+    if len(images) > FEW + os.path.getsize(path) // SMALLEST:
+        raise ValueError(f"{path}: {len(images):,} images in {os.path.getsize(path):,} bytes, more than they can be")
     same = np.array([_flag(one, path) for one in same], bool)
     for k, image in enumerate(images):  # in place: what is read goes as its image comes
         images[k] = _image(image, path)
@@ -152,9 +160,11 @@ def _content(value):
     return value.array if isinstance(value, (Array, NDArray)) else value
 
 
-def _items(value):
+def _items(value, path):
     """A list, or an array of one dimension or more, as a list; None of anything else."""
     value = _content(value)
+    if isinstance(value, np.ndarray) and value.ndim > 1 and value[0].nbytes < SMALLEST:
+        raise ValueError(f"{path}: images of {value[0].nbytes} bytes, which are none")
     return list(value) if isinstance(value, (list, tuple)) or isinstance(value, np.ndarray) and value.ndim else None
 
 
@@ -174,7 +184,12 @@ def _image(image, path):
         raise ValueError(f"{path}: expected images as bytes or uint8 arrays. Received: {what}")
     if array.ndim == 3 and array.shape[2] not in (1, 3):
         raise ValueError(f"{path}: expected images of one or three channels. Received: shape {array.shape}")
-    return array.tobytes() if array.ndim == 1 else array
+    if array.ndim > 1:
+        return array
+    if not isinstance(image, pickled.Buildable):
+        return array.tobytes()
+    image.encoded = array.tobytes() if image.encoded is None else image.encoded  # it may stand in many pairs
+    return image.encoded
 
 
 def write_bin(path: str, images: list[bytes], same: list[bool], protocol: int = 4) -> None:

@@ -102,7 +102,8 @@ class _Reader:
             raise ValueError("a storage of a kind that is not known")
         data = zipped.read(self.archive, f"{self.root}data/{key}")
         if kind == "bfloat16":  # the upper half of a float32
-            return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+            found = np.frombuffer(data, "<u2").astype(np.uint32)
+            return np.left_shift(found, 16, out=found).view(np.float32)
         return np.frombuffer(data, kind)
 
     def tensor(self, storage, offset, size, stride, *_):

@@ -69,12 +69,13 @@ def roc(curves: dict[str, tuple], path: str | None = None, least: float = 0.0, t
     """
     figure, (axes,) = _axes(1)
     begin, lowest = 1.0, 1.0
-    for name, given in curves.items():
+    for number, (name, given) in enumerate(curves.items()):
         curve = given if hasattr(given, "points") else Roc(*given[:2])
         far, tar, _ = curve.points()
         first = max(far[far > 0].min() if (far > 0).any() else 1.0, least)
         begin, lowest = min(begin, first), min(lowest, float(np.interp(first, far, tar)))
-        (line,) = axes.step(np.maximum(far, first / 2), tar, where="post", label=f"{text(name)}, AUC {curve.auc:.4f}")
+        (line,) = axes.step(np.maximum(far, first / 2), tar, where="post", label=f"{text(name)}, AUC {curve.auc:.4f}",
+                            linestyle=("-", "--", ":", "-.")[number % 4] if len(curves) > 4 else "-")  # fmt: skip
         if isinstance(given, tuple) and len(given) == 3:
             lowest = min(lowest, _band(axes, *given, first, line.get_color()))
     axes.set(xscale="log", xlim=(min(begin, 0.5), 1), ylim=(max(lowest - 0.02, 0) if lowest > 0.2 else 0, 1.005),

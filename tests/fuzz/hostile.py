@@ -136,6 +136,37 @@ def lists_bin(path):
     put(path, b"\x80\x04" + b"]" * 8_000_000 + b".")
 
 
+@hostile("many_views.bin", "memory")
+def many_views_bin(path):
+    """A thousand million empty images."""
+    empty = (
+        glob("numpy.core.numeric", "_frombuffer")
+        + b"("
+        + short(b"")
+        + dtype("u1")
+        + b"J\x00\xca\x9a\x3bK\x00\x86"
+        + text("C")
+        + b"tR"
+    )
+    put(path, b"\x80\x04" + empty + b"]\x88a\x86.")
+
+
+@hostile("many_copies.bin", "memory")
+def many_copies_bin(path):
+    """One array that stands in a hundred thousand pairs."""
+    array = (
+        glob("numpy.core.numeric", "_frombuffer")
+        + b"(B"
+        + struct.pack("<I", 20_000)
+        + bytes(20_000)
+        + dtype("u1")
+        + b"M\x20\x4e\x85"
+        + text("C")
+        + b"tRq\x01"
+    )
+    put(path, b"\x80\x04](" + array + b"h\x01" * 99_999 + b"e](" + b"\x88" * 50_000 + b"e\x86.")
+
+
 @hostile("deep.bin", "crash")
 def deep_bin(path):
     """A tuple in a tuple … as a key: its hash would run over the stack."""
@@ -711,6 +742,30 @@ def junk_onnx(path):
 @hostile("empty.onnx", "error")
 def empty_onnx(path):
     put(path, b"")
+
+
+SYMBOL = {"nodes": [
+    {"op": "null", "name": "data", "inputs": []}, {"op": "null", "name": "w", "inputs": []},
+    {"op": "Convolution", "name": "conv", "attrs": {"kernel": "(3, 3)", "num_filter": "4", "no_bias": "True"},
+     "inputs": [[0, 0, 0], [1, 0, 0]]},
+    {"op": "Flatten", "name": "flat", "inputs": [[2, 0, 0]]},
+]}  # fmt: skip
+
+
+def symbol(path, **attrs):
+    nodes = json.loads(json.dumps(SYMBOL))
+    nodes["nodes"][2]["attrs"] |= attrs
+    put(path, json.dumps(nodes).encode())
+
+
+@hostile("filters.json", "memory")
+def filters_json(path):
+    symbol(path, num_filter="200000000")
+
+
+@hostile("kernel.json", "memory")
+def kernel_json(path):
+    symbol(path, kernel="(50000, 50000)", pad="(50000, 50000)")
 
 
 @hostile("overflow.params", "error")

@@ -33,8 +33,23 @@ def open_params(path):
     read_params(path)
 
 
+def open_symbol(path):
+    """Beside good parameters."""
+    import shutil
+    import tempfile
+
+    import numpy as np
+    from targets import params_of
+
+    with tempfile.TemporaryDirectory() as home:
+        shutil.copy(path, os.path.join(home, "n-symbol.json"))
+        with open(os.path.join(home, "n-0000.params"), "wb") as file:
+            file.write(params_of({"arg:w": np.ones((4, 3, 3, 3), np.float32)}))
+        import_weights(os.path.join(home, "n-symbol.json"))
+
+
 OPENERS = {
-    ".bin": open_bin, ".pt": import_weights, ".onnx": import_weights, ".params": open_params,
+    ".bin": open_bin, ".pt": import_weights, ".onnx": import_weights, ".params": open_params, ".json": open_symbol,
     ".keras": interface, ".h5": models.load, **dict.fromkeys((*IMAGE_TYPES, ".gif"), open_image),
     **dict.fromkeys((".npz", ".rec", ".idx", ".tfrecord"), open_source),
 }  # fmt: skip

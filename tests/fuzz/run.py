@@ -24,7 +24,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(os.path.dirname(HERE))]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-COUNTS = {"rec": 10_000, "idx": 8_000, "bin": 25_000, "params": 10_000, "pt": 8_000, "onnx": 4_000, "tfrecord": 8_000, "image": 20_000,
+COUNTS = {"rec": 10_000, "idx": 8_000, "bin": 25_000, "params": 10_000, "json": 2_000, "pt": 8_000, "onnx": 4_000, "tfrecord": 8_000,
+          "image": 20_000,
           "npz": 8_000, "state": 6_000, "text": 8_000, "keras": 3_000, "h5": 2_000, "names": 500}  # fmt: skip
 SECONDS = 10
 

@@ -28,7 +28,7 @@ from facetrainer.training.store import read_state
 from facetrainer.weights.importers import import_weights
 
 REFUSALS = (ValueError, FileNotFoundError, OSError)
-KINDS = [np.uint8, np.int64, np.float32]
+NUMBERS = {np.uint8: 3, np.int64: 6, np.float32: 0}  # MXNet's number of a type
 
 
 def put(home, name, data):
@@ -65,6 +65,14 @@ def bin_(data, home):
 
 def params(data, home):
     mxnetfile.read_params(put(home, "a.params", data))
+
+
+def json_(data, home):
+    """An MXNet symbol beside good parameters."""
+    put(home, "n-symbol.json", data)
+    put(home, "n-0000.params", params_of({"arg:w": np.ones((4, 3, 3, 3), np.float32)}))
+    import_weights(os.path.join(home, "n-symbol.json"), (16, 16, 3))
+    keras.backend.clear_session()
 
 
 def pt(data, home):
@@ -124,10 +132,22 @@ def names(data, home):
     assert inside == everywhere == len(source), f"{everywhere - inside} files outside, {inside} inside of {len(source)}"
 
 
-TARGETS = {"rec": rec, "idx": idx, "bin": bin_, "params": params, "pt": pt, "onnx": onnx, "tfrecord": tfrecord, "image": image, "npz": npz,
+TARGETS = {"rec": rec, "idx": idx, "bin": bin_, "params": params, "json": json_, "pt": pt, "onnx": onnx, "tfrecord": tfrecord,
+           "image": image, "npz": npz,
            "state": state, "text": text, "keras": keras_, "h5": h5, "names": names}  # fmt: skip
 
 # -------------------------------------------------------------------------------------------------------------- corpus
+
+
+def params_of(arrays):
+    """{name: array} as MXNet's `.params`."""
+    out = struct.pack("<QQQ", 0x112, 0, len(arrays))
+    for array in arrays.values():
+        out += struct.pack("<IiI", 0xF993FAC9, 0, array.ndim) + struct.pack(f"<{array.ndim}q", *array.shape)
+        out += struct.pack("<iii", 1, 0, NUMBERS[array.dtype.type]) + array.tobytes()
+    return (
+        out + struct.pack("<Q", len(arrays)) + b"".join(struct.pack("<Q", len(name)) + name.encode() for name in arrays)
+    )
 
 
 class Corpus:
@@ -194,16 +214,10 @@ class Corpus:
         return [pickle.dumps((form, same), p) for form in forms for same in sames for p in range(6)]
 
     def params(self):
-        arrays = [np.arange(6).reshape(2, 3).astype(kind) for kind in KINDS]
-        numbers = {np.uint8: 3, np.int64: 6, np.float32: 0}
-        one = lambda a: (  # noqa: E731
-            struct.pack("<IiI", 0xF993FAC9, 0, a.ndim)
-            + struct.pack(f"<{a.ndim}q", *a.shape)
-            + struct.pack("<iii", 1, 0, numbers[a.dtype.type])
-            + a.tobytes()
-        )
-        names = b"".join(struct.pack("<Q", 5) + b"arg:" + bytes([97 + k]) for k in range(3))
-        return [struct.pack("<QQQ", 0x112, 0, 3) + b"".join(map(one, arrays)) + struct.pack("<Q", 3) + names]
+        return [params_of({f"arg:{kind.__name__}": np.arange(6).reshape(2, 3).astype(kind) for kind in NUMBERS})]
+
+    def json(self):
+        return [json.dumps(hostile.SYMBOL).encode()]
 
     def pt(self):
         whole = lambda path: hostile.torch_file(path, hostile.tensor(0, [2, 4], [4, 1], 8), {"0": bytes(32)})  # noqa: E731
@@ -283,6 +297,8 @@ def mutate(target: str, data: bytes, rng: np.random.Generator) -> bytes:
         return pickle_of(rng)
     if target in ("keras", "pt", "npz", "state") and rng.random() < 0.7 and zipfile.is_zipfile(io.BytesIO(data)):
         return inside_zip(data, rng)
+    if target == "json" and rng.random() < 0.8:
+        return changed_json(data, rng)
     if target == "h5" and rng.random() < 0.5:
         return inside_h5(data, rng)
     return damage(data, rng)
