@@ -40,7 +40,7 @@ OPTIMIZERS = _names(
 SCHEDULES = _names(
     "CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay PiecewiseConstantDecay PolynomialDecay"
 )
-MODELS = _names("Functional Model Sequential FaceModel")
+MODELS = _names("Functional Model Sequential")
 PLAIN = _names("__keras_tensor__ __ellipsis__ __slice__")
 FUNCTIONS = _names("""
     categorical_crossentropy sparse_categorical_crossentropy binary_crossentropy cosine_similarity mean_squared_error

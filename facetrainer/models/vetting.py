@@ -122,19 +122,28 @@ class _Walk:
         """A dict that stands for an object has to be of a known class; one that is a network, joined up."""
         if "class_name" not in config:
             return
-        name, module = config["class_name"], config.get("module")
-        registered = config.get("registered_name")
-        if not isinstance(name, str) or not isinstance(module, str | None) or not isinstance(registered, str | None):
+        name, module, registered = config["class_name"], config.get("module"), config.get("registered_name")
+        if not all(isinstance(one, str | None) for one in (name, module, registered)):
             self.refuse("an object without a name", place)
-        if config.get("registered_name", name) in self.known:
-            return
-        if name == "function":
-            if config.get("config") not in FUNCTIONS or module != "builtins":
-                self.refuse(f"the function {module}.{config.get('config')}", place)
-        elif name not in PLAIN and name not in (CLASSES.get(module, ()) if module else OF_KERAS_2):
-            self.refuse(f"a {module + '.' if module else ''}{registered or name}", place)
-        if name in MODELS:
+        if not self.is_known(config, name, module, registered):
+            what = f"function {config.get('config')}" if name == "function" else registered or name
+            self.refuse(f"a {module}.{what}" if module else f"a {what}", place)
+        if name in MODELS and registered not in self.known:
             self.network(config.get("config"), place)
+        if name == "Split" and not _is_small(config["config"].get("indices_or_sections")):
+            self.refuse("a Split into very many parts", place)
+
+    def is_known(self, config, name, module, registered):
+        """Whether Keras finds a class that may be: it looks for some names first, for functions by another key, and in files of Keras 2 by
+        the class alone."""
+        if name.startswith("__"):
+            return name in PLAIN
+        if name == "function":
+            found = config.get("config")
+            return isinstance(found, str) and (found in self.known or module == "builtins" and found in FUNCTIONS)
+        if "module" not in config:
+            return (name in self.known or name in OF_KERAS_2) and (registered is None or registered in self.known)
+        return config.get("registered_name", name) in self.known or name in CLASSES.get(module, ())
 
     def network(self, config, place):
         """Every layer but the inputs takes a tensor of another layer, and leads to an output."""
@@ -165,6 +174,11 @@ class _Walk:
                 ends += sources[name]
         if set(sources) - seen:
             self.refuse(f"a layer that leads to no output ({sorted(map(str, set(sources) - seen))[0]})", place)
+
+
+def _is_small(parts, most=64):
+    """Of a Split: a number of parts, or the places between them."""
+    return len(parts) <= most if isinstance(parts, list) else isinstance(parts, int) and parts <= most
 
 
 def _sources(node, of_keras_2=None):

@@ -472,6 +472,26 @@ def switch_keras(path):
     keras_file(path, network({**call, "registered_name": "Switch", "config": {"name": "evil"}}, dense()), good_weights)
 
 
+@hostile("disguised_function.keras", "code")
+def disguised_function_keras(path):
+    """A function under the registered name of a class that is known: Keras looks functions up by another key."""
+    call = {**function("keras.config", "set_dtype_policy"), "registered_name": "face>Mean"}
+    keras_file(path, network(layer("Activation", "out", {"activation": call}, inbound=after("in"))))
+
+
+@hostile("disguised_lambda.keras", "code")
+def disguised_lambda_keras(path):
+    config = {**LAMBDA, "module": "builtins", "registered_name": "face>Mean"}
+    keras_file(path, network(layer("Activation", "out", {"activation": config}, inbound=after("in"))))
+
+
+@hostile("split.keras", "memory")
+def split_keras(path):
+    """An operation of a hundred million outputs."""
+    call = layer("Split", "out", {"indices_or_sections": 100_000_000, "axis": 0}, "keras.src.ops.numpy", after("in"))
+    keras_file(path, network({**call, "registered_name": "Split"}))
+
+
 @hostile("map.keras", "code")
 def map_keras(path):
     call = layer("Map", "out", module="keras.src.ops.core")
@@ -624,6 +644,13 @@ def lambda_h5(path):
     h5_file(
         path, old_network(old_layer("Lambda", {"function": ["4wEAAAAAAAAA\n", None, None], "function_type": "lambda"}))
     )
+
+
+@hostile("disguised_lambda.h5", "code")
+def disguised_lambda_h5(path):
+    """In files of Keras 2 the class alone counts, whatever is registered."""
+    evil = old_layer("Lambda", {"function": ["4wEAAAAAAAAA\n", None, None], "function_type": "lambda"})
+    h5_file(path, old_network({**evil, "registered_name": "face>Mean"}))
 
 
 @hostile("operation.h5", "code")

@@ -30,6 +30,21 @@ def test_nothing_was_changed(outcomes):
     assert outcomes["after"] == {"policy": "float32", "flag": False, "files": ["home"]}
 
 
+CODE = [name for name, (_, tries) in hostile.FILES.items() if tries == "code" and name.endswith((".keras", ".h5"))]
+
+
+@pytest.mark.parametrize("name", [*CODE, "split.keras"])
+def test_code_is_refused_before_keras_sees_it(name, tmp_path, monkeypatch):
+    from facetrainer import models
+    from facetrainer.utils import keras_compat
+
+    monkeypatch.setenv(hostile.FLAG, str(tmp_path / "flag"))
+    monkeypatch.setattr(keras_compat, "without_values", lambda: pytest.fail("layers are described"))
+    hostile.FILES[name][0](str(tmp_path / name))
+    with pytest.raises(ValueError, match=r"which may run code or build anything.* trusted=True"):
+        models.load(str(tmp_path / name))
+
+
 def test_a_file_of_ones_own_opens_with_trust(tmp_path):
     """`trusted=True` is the one way round, for Keras files and for programs."""
     import keras
