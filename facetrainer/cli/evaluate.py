@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 
 from facetrainer.cli import run
+from facetrainer.utils import files
 from facetrainer.utils.lazy import later
+from facetrainer.utils.text import shown, without_nan
 
 calibration, plots = later("facetrainer.metrics.calibration"), later("facetrainer.reporting.plots")
 evals, np = later("facetrainer.evaluation"), later("numpy")
@@ -66,15 +67,9 @@ def _run(a):
         about = {"model": a.basic_model, "sets": [one["protocol"] for one in results]}
         print(calibration.write(a.basic_model, calibration.calibrate(scores, same, people=people, **about)))
     if a.json:
-        with open(a.json, "w", encoding="utf-8") as file:
-            json.dump(
-                [
-                    {key: value for key, value in one.items() if key not in ("scores", "same", "people of pairs")}
-                    for one in results
-                ],
-                file,
-                indent=1,
-            )
+        arrays = ("scores", "same", "people of pairs")
+        told = [{key: value for key, value in one.items() if key not in arrays} for one in results]
+        files.write_json(a.json, without_nan(told), indent=1)
 
 
 def _evaluated(a, pairs):
@@ -112,7 +107,7 @@ def _evaluated(a, pairs):
             len(np.unique(pairs.people)),
             evals.intervals(scores, same, pairs.people, a.bootstrap),
         )
-        told = ", ".join(f"{name} {low:.4f}–{high:.4f}" for name, (low, high) in found["95%"].items())
+        told = ", ".join(f"{name} {shown(low)}–{shown(high)}" for name, (low, high) in found["95%"].items())
         print(
             f"  95 % intervals over {found['people']} people{'' if pairs.names else ' that the pairs tell apart'}: {told}"
         )

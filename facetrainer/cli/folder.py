@@ -18,6 +18,7 @@ import os
 
 from facetrainer.cli import run
 from facetrainer.utils.lazy import later
+from facetrainer.utils.text import shown, without_nan
 
 plots = later("facetrainer.reporting.plots")
 aligning, reporting = later("facetrainer.preparing.align"), later("facetrainer.reporting.folder")
@@ -56,7 +57,7 @@ def _run(a):
     folder = reporting.Eval_folder(a.model_file, path, a.batch_size, a.save_embeddings, a.trusted)
     found = folder.report()
     for name, value in found.items():
-        print(f"{name:>24}  {value:,}" if isinstance(value, int) else f"{name:>24}  {value:.4f}")
+        print(f"{name:>28}  {value:,}" if isinstance(value, int) else f"{name:>28}  {shown(value)}")
     if a.slices:
         print(folder.slices(a.slices).to_string(index=False, float_format=lambda value: f"{value:.4f}"))
     if a.worst:
@@ -69,7 +70,7 @@ def _run(a):
         folder.generate_eval_pair_bin(a.save_bins)
     if a.report:
         with open(a.report, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=1)
+            json.dump(without_nan(found), file, indent=1)
 
 
 def _aligned(path):

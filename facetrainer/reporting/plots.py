@@ -89,6 +89,7 @@ def _band(axes, scores, same, people, first, color):
     """95 % over people at every rate → the lowest end."""
     fars = np.geomspace(first, 1, 60)
     low, high = (ends[1:] for ends in curve_intervals(scores, same, people, fars, draws=200))
+    low = np.fmax.accumulate(low)  # rates rise with the false accepts, and so does what is sure of them
     axes.fill_between(fars, low, high, alpha=0.12, color=color, linewidth=0)
     return float(np.nanmin(low)) if np.isfinite(low).any() else 1.0
 

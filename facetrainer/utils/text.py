@@ -2,6 +2,7 @@
 
 import codecs
 import difflib
+import math
 import sys
 from collections.abc import Iterable
 
@@ -40,3 +41,17 @@ def make_console_safe() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="facetrainer")
+
+
+def shown(rate: float) -> str:
+    """A rate with four digits; "–" where it is none (nan): too few pairs or probes tell it."""
+    return "–" if math.isnan(rate) else f"{rate:.4f}"
+
+
+def without_nan(value: object) -> object:
+    """The same with None for nan in dicts and lists at any depth: JSON has no nan."""
+    if isinstance(value, dict):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
