@@ -101,7 +101,9 @@ def _lines(names, begin, count, seed):
 def guided(name, seconds):
     """The same target under atheris, for so many seconds."""
     import atheris
-    from targets import REFUSALS, TARGETS, Corpus
+
+    with atheris.instrument_imports(include=["facetrainer"]):
+        from targets import REFUSALS, TARGETS, Corpus
 
     with tempfile.TemporaryDirectory() as home:
         corpus = Corpus.of(home)
@@ -115,7 +117,6 @@ def guided(name, seconds):
             with contextlib.suppress(REFUSALS):
                 TARGETS[name](data, home)
 
-        atheris.instrument_all()
         logging.disable(logging.CRITICAL)
         atheris.Setup(
             [sys.argv[0], folder, f"-max_total_time={seconds}", f"-timeout={SECONDS}", "-rss_limit_mb=6000"], one
