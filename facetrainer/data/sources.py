@@ -13,7 +13,7 @@ import numpy as np
 
 from facetrainer.data.images import IMAGE_TYPES
 from facetrainer.io import cached, lists, recordio, tfrecord
-from facetrainer.utils.files import replacing
+from facetrainer.utils.files import read_bytes, replacing
 
 
 class Source:
@@ -29,8 +29,7 @@ class Source:
 
     def read(self, i: int) -> bytes:
         """Encoded image `i`."""
-        with open(self.name(i), "rb") as file:
-            return file.read()
+        return read_bytes(self.name(i))
 
     def name(self, i: int) -> str:
         """What to call sample `i` in a message."""

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 
 
@@ -31,7 +32,17 @@ def write_json(path: str, value: object, indent: int | None = None) -> None:
 
 
 def read_bytes(path: str) -> bytes:
-    """Content of a file."""
+    """Content of a file.
+
+    Args:
+        path: The file, perhaps named by a list from elsewhere.
+
+    Raises:
+        ValueError: It is a folder or a device: one would have no end.
+        OSError: It cannot be read.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"{path} is no file")
     with open(path, "rb") as file:
         return file.read()
 

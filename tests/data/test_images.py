@@ -1,10 +1,11 @@
+import os
 import struct
 
 import cv2
 import numpy as np
 import pytest
 
-from facetrainer.data import images
+from facetrainer.data import images, sources
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,16 @@ def test_arrays_of_any_channels():
     for shape in ((3, 4, 2), (3,), (0, 4, 3)):
         with pytest.raises(ValueError, match=r"expected an image \(height, width, 3\)"):
             images.decode(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="of Unix")
+def test_a_list_that_names_devices(tmp_path):
+    """One has no end; a pipe would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "l.csv").write_text(f"image,person\n/dev/zero,ann\npipe.jpg,bob\n{tmp_path},cid\nnone.jpg,dan\n")
+    source = sources.open_source(str(tmp_path / "l.csv"))
+    for i in range(3):
+        with pytest.raises(ValueError, match="is no file"):
+            source.read(i)
+    with pytest.raises(FileNotFoundError):
+        source.read(3)
