@@ -15,7 +15,7 @@ from facetrainer.io import cached
 from facetrainer.io.ijb import Ijb
 from facetrainer.metrics.identification import search
 from facetrainer.metrics.templates import image_features, pair_similarities, pool
-from facetrainer.utils.files import replacing
+from facetrainer.utils.files import read_bytes, replacing
 
 log = logging.getLogger("facetrainer")
 
@@ -73,8 +73,7 @@ class IJB_test:
         """Aligned crop of image `i`; black where it cannot be read, which is named."""
         names, points, _ = self.data.faces
         try:
-            with open(self.data.image(names[i]), "rb") as file:
-                image = decode(file.read())
+            image = decode(read_bytes(self.data.image(names[i])))
             return LAYOUTS["arcface"].crop(image, points[i].astype(np.float64), smooth=False)
         except (ValueError, OSError) as error:
             self.skipped.append(names[i])

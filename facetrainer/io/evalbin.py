@@ -12,7 +12,7 @@ import numpy as np
 
 from facetrainer.io import pickled
 from facetrainer.io.mxnetfile import ndarray
-from facetrainer.utils.files import replacing
+from facetrainer.utils.files import read_bytes, replacing
 
 FEW, SMALLEST = 1000, 60  # images that any set may have, and bytes of one in a longer set: it may stand in many pairs
 TYPES = {
@@ -130,8 +130,7 @@ def read_bin(path: str) -> tuple[list[bytes | np.ndarray], np.ndarray]:
     Raises:
         ValueError: It is anything else, or asks for anything but bytes and arrays.
     """
-    with open(path, "rb") as file:
-        found = _load(path, file.read())
+    found = _load(path, read_bytes(path))
     images, same = (_items(one, path) for one in found)
     if images is None or same is None or len(images) != 2 * len(same) or len(same) == 0:
         counts = [len(one) if one is not None else "no list of" for one in (images, same)]

@@ -5,6 +5,8 @@ import struct
 
 import numpy as np
 
+from facetrainer.utils.files import read_bytes
+
 TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")
 
 
@@ -33,8 +35,7 @@ def ndarray(data: bytes, begin: int = 0) -> tuple[np.ndarray, int]:
 
 def read_params(path: str) -> dict[str, np.ndarray]:
     """`.params` → {name: array}, without the "arg:" and "aux:" before the names."""
-    with open(path, "rb") as file:
-        data = file.read()
+    data = read_bytes(path)
     try:
         magic, _, count = struct.unpack_from("<QQQ", data)
         if magic != 0x112:

@@ -11,6 +11,7 @@ import struct
 import numpy as np
 
 from facetrainer.io.protobuf import array_of_integers, fields, integers, parts
+from facetrainer.utils.files import read_bytes
 
 TYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8"}
 
@@ -49,8 +50,7 @@ def read_graph(path: str) -> Graph:
     Raises:
         ValueError: It is none, or its weights lie in other files.
     """
-    with open(path, "rb") as file:
-        data = memoryview(file.read())
+    data = memoryview(read_bytes(path))
     try:
         (graph,) = parts(data, 7)
         weights = dict(_tensor(tensor) for tensor in parts(graph, 5))

@@ -8,6 +8,7 @@ import numpy as np
 from facetrainer.data import sources
 from facetrainer.io import evalbin, lists
 from facetrainer.preparing.report import Report
+from facetrainer.utils.files import read_bytes
 
 
 def listed(path: str, pairs_file: str, dest: str) -> Report:
@@ -20,7 +21,7 @@ def listed(path: str, pairs_file: str, dest: str) -> Report:
         raise FileNotFoundError(
             f"{pairs_file} names {len(missing)} images that are not below {path}, the first: {missing[0]}"
         )
-    images = [_read(name) for name in names]
+    images = [read_bytes(name) for name in names]
     return _written(report, dest, images, same)
 
 
@@ -105,11 +106,6 @@ def digest(source: sources.Source, i: int) -> bytes:
         return hashlib.blake2b(source.read(i), digest_size=16).digest()
     except (ValueError, OSError):
         return source.name(i).encode()
-
-
-def _read(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def _written(report, dest, images, same):

@@ -659,7 +659,7 @@ def test_names_stay_apart_and_fit_a_file_system():
 def test_a_target_inside_its_source_is_refused(workdir, folder, command, capsys):
     """What is written would be read: photos were lost, and the exit code was 0."""
     more = {"align": ["--detector", "marks.csv"], "convert": ["--to", "folder"], "split": []}[command]
-    photos("photos", [[], [], []])
+    lists.write_table("marks.csv", ["file", *align.COLUMNS], [])
     for dest in (os.path.join(folder, "out"), os.path.join(folder, "deep", "..", "out")):
         assert run(command, folder, dest, *more) == 1
         assert "lie in one another: give a target beside the source" in capsys.readouterr().err
@@ -725,7 +725,7 @@ def test_good_names_are_left_alone(count, share):
     sums = people_module._sums(embeddings, labels, count)
     own, strange = people_module._to_mean(embeddings, labels, sums)
     flagged = (own < people_module.highest(strange)) & (np.bincount(labels, minlength=count)[labels] > 2)
-    assert flagged[~bad].mean() < 0.03 and (not share or flagged[bad].mean() > 0.8)
+    assert flagged[~bad].mean() < 0.05 and (not share or flagged[bad].mean() > 0.8)
 
 
 @pytest.mark.real
