@@ -142,4 +142,4 @@ def test_ijb_is_insightfaces(real):
         found = [one.dir_at(one.threshold(far)) for far in (0.001, 0.01, 0.1, 1)]
         np.testing.assert_allclose(found, wanted["dir_at_far_0.001_0.01_0.1_1"], atol=1e-6)
         thresholds = [one.threshold(far) for far in (0.001, 0.01, 0.1, 1)]
-            np.testing.assert_allclose(thresholds, wanted["thresholds"], atol=1e-6)
+        np.testing.assert_allclose(thresholds, wanted["thresholds"], atol=1e-6)
