@@ -115,6 +115,8 @@ def _decode_jpeg(data, claimed):
 
 
 def _decode_other(data):
+    if data[:4] == b"\x89PNG":
+        _check_chunks(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
@@ -122,6 +124,16 @@ def _decode_other(data):
     if image is None:
         raise ValueError(f"the image is damaged: {len(data)} bytes beginning with {data[:4]!r}")
     return image
+
+
+def _check_chunks(data):
+    """OpenCV reserves what a chunk of a PNG claims before it reads it."""
+    at = 8
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if at + 12 + length > len(data):
+            raise ValueError(f"the image is damaged: a chunk of {length} bytes at byte {at} of {len(data)}")
+        at += 12 + length
 
 
 def size_of(data: bytes) -> tuple[int, int]:

@@ -300,6 +300,15 @@ def huge_png(path):
     put(path, png(32_000, 32_000, 1200))
 
 
+@hostile("chunk.png", "memory")
+def chunk_png(path):
+    """Found by fuzzing: a chunk that claims a gigabyte, in a small picture."""
+    data = bytearray(cv2.imencode(".png", np.zeros((40, 40, 3), np.uint8))[1].tobytes())
+    at = data.index(b"IDAT") - 4
+    data[at : at + 4] = struct.pack(">I", 1 << 30)
+    put(path, bytes(data))
+
+
 @hostile("huge.jpg", "memory")
 def huge_jpg(path):
     data = bytearray(small_jpeg()[:700])
