@@ -129,7 +129,7 @@ def _decode_other(data):
 def _check_chunks(data):
     """OpenCV reserves what a chunk of a PNG claims before it reads it."""
     at = 8
-    while at < len(data):
+    while at < len(data) and data[at - 8 : at - 4] != b"IEND":  # what stands behind the end does no harm
         length = int.from_bytes(data[at : at + 4], "big")
         if at + 12 + length > len(data):
             raise ValueError(f"the image is damaged: a chunk of {length} bytes at byte {at} of {len(data)}")

@@ -57,6 +57,12 @@ def test_small_faults_of_a_jpeg_are_forgiven(picture):
     np.testing.assert_array_equal(images.decode(stray), images.decode(data))
 
 
+def test_bytes_behind_a_png_do_no_harm(picture):
+    data = encoded(picture, ".png")
+    for more in (b"\n", b"\xff" * 40):
+        np.testing.assert_array_equal(images.decode(data + more), picture)
+
+
 @pytest.mark.parametrize(
     ("orientation", "turned"), [(1, lambda x: x), (3, lambda x: x[::-1, ::-1]), (6, lambda x: np.rot90(x, -1))]
 )
