@@ -1,6 +1,6 @@
 """Every backbone to ONNX and LiteRT, whole, in 16 and in 8 bits: exported, run, compared with the model.
 
-python -m benchmarks.exports --csv exports.csv                  all of them, hours
+python -m benchmarks.exports --csv benchmarks/exports.csv      those that are not there yet, hours
 python -m benchmarks.exports mobilefacenet vargface r50
 
 Weights are at random, images drawn. The difference is the lowest cosine between the model's embedding and the file's over 16 images;
