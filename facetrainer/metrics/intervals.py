@@ -25,13 +25,19 @@ def rate_variance(errors: np.ndarray, first: np.ndarray, second: np.ndarray) -> 
         The variance; that of independent trials, n p (1 - p) / n^2, where no two pairs share a person.
     """
     away = np.asarray(errors, np.float64) - np.mean(errors)
-    count = max(int(first.max()), int(second.max())) + 1
+    (first, second), count = _numbered(first, second)
     crossed = first != second
     person = np.bincount(first, away, count) + np.bincount(second[crossed], away[crossed], count)
     cells, inverse = np.unique(_cells(first, second, count), return_inverse=True)
     cell, apart = np.bincount(inverse, away), cells // count != cells % count
     shared = np.sum(person**2) - 2 * np.sum(cell[apart] ** 2) - np.sum(cell[~apart] ** 2)
     return float((np.sum(cell**2) + max(shared, 0.0)) / len(away) ** 2)
+
+
+def _numbered(*people):
+    """Persons of any numbers → 0 ... count - 1, and how many."""
+    values, numbered = np.unique(people, return_inverse=True)
+    return numbered.reshape(len(people), -1), len(values)
 
 
 def _cells(first, second, count):
@@ -77,7 +83,8 @@ def rate_interval(
         first = second = np.arange(len(errors))
     rate, count = float(errors.mean()), len(errors)
     if rate in (0.0, 1.0):
-        trials = len(np.unique(_cells(first, second, int(max(first.max(), second.max())) + 1)))
+        (first, second), people = _numbered(first, second)
+        trials = len(np.unique(_cells(first, second, people)))
         low, high = wilson(rate, trials, level)
         return (0.0, high) if rate == 0 else (low, 1.0)
     variance = rate_variance(errors, first, second)
@@ -111,10 +118,9 @@ def double_or_nothing(
         `(draws, ...)`; draws without pairs of both kinds are left out.
     """
     rng, found = np.random.default_rng(seed), []
-    _, numbered = np.unique(people, return_inverse=True)
-    numbered = numbered.reshape(2, -1)
+    numbered, count = _numbered(*people)
     for _ in range(draws):
-        drawn = rng.random(numbered.max() + 1) < 0.5
+        drawn = rng.random(count) < 0.5
         kept = drawn[numbered[0]] & drawn[numbered[1]]
         curve = Roc(scores[kept], same[kept])
         if curve.both:

@@ -221,6 +221,14 @@ def test_variance_is_the_slow_one():
     )
 
 
+def test_people_may_have_any_numbers():
+    """Those of several sets are set apart by a thousand million: no array of that length."""
+    scores, people = drawn_pairs(1)
+    for errors in (scores > 0.5, np.zeros(len(scores), bool)):
+        far = people.astype(np.int64) * 10**12 + 7
+        assert intervals.rate_interval(errors, *far) == intervals.rate_interval(errors, *people)
+
+
 def test_intervals_at_the_ends():
     """Without an error every two people are one trial; with one, as in cimat."""
     none, person = np.zeros(100), np.repeat(np.arange(20), 5)
