@@ -143,14 +143,16 @@ def export(a) -> None:
 def _compared(model, output, found, pairs_file):
     """Print and return how far the file is from the model."""
     largest, cosine = found
-    embedders = {"before": opening.interface(model), "after": opening.interface(output, trusted=True)}
+    distance = {"largest difference": largest, "lowest cosine": cosine}
     text = f"largest difference {largest:.1e} (unit length), lowest cosine {cosine:.7f}"
     print(f"{output}: {_size(output) / 1e6:.2f} MB, {text}")
-    found = compare.accuracies(embedders, pairs.read_pairs(pairs_file)) if pairs_file else {}
-    for when, result in found.items():
+    if not pairs_file:
+        return distance
+    embedders = {"before": opening.interface(model), "after": opening.interface(output, trusted=True)}
+    results = compare.accuracies(embedders, pairs.read_pairs(pairs_file))
+    for when, result in results.items():
         print(f"{when:6} {result}")
-    accuracy = {"accuracy": {when: result.accuracy for when, result in found.items()}} if found else {}
-    return {"largest difference": largest, "lowest cosine": cosine, **accuracy}
+    return {**distance, "accuracy": {when: result.accuracy for when, result in results.items()}}
 
 
 def _name(a):
