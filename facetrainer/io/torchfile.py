@@ -10,10 +10,7 @@ STORAGES = {
     "FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "BFloat16Storage": "bfloat16", "LongStorage": "<i8",
     "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?",
 }  # fmt: skip
-LEGACY = (
-    b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
-    b"\x80\x02\x8a\nl",
-)  # the magic number that torch < 1.6 pickles first
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number that torch < 1.6 pickles first
 
 
 def read_state(path: str) -> dict[str, np.ndarray]:
