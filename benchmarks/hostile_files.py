@@ -1,4 +1,4 @@
-"""What other programs do with the hostile files of `tests/fuzz/hostile.py`, beside this one.
+"""What other programs do with the hostile files of `tests/fuzz/hostile`, beside this one.
 
 python -m benchmarks.hostile_files                 every program that this Python has: facetrainer, keras, numpy, torch, picklescan
 python -m benchmarks.hostile_files --make FOLDER   write the files alone, for another Python: --files FOLDER

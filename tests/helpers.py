@@ -101,3 +101,9 @@ def random_pairs(seed, pairs=120, size=16, decimals=None):
     found[::2], found[1::2] = first, second
     found = verification.unit(found)
     return (np.round(found, decimals) if decimals else found), same
+
+
+def contents(source):
+    """(person, bytes) of every sample, in order of people."""
+    order = np.argsort(source.labels, kind="stable")
+    return [(source.class_names[source.labels[i]], source.read(int(i))) for i in order]

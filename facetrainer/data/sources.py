@@ -331,12 +331,8 @@ def _open_npz(path):
     if missing:
         raise ValueError(f"{path}: array {sorted(missing)[0]!r} is missing. Received: {sorted(arrays)}")
     names, people = arrays["image_names"], arrays["image_classes"]
-    if (
-        names.ndim != 1
-        or names.shape != people.shape
-        or names.dtype.kind not in "US"
-        or people.dtype.kind not in "USiuf"
-    ):
+    alike = names.ndim == 1 and names.shape == people.shape
+    if not alike or names.dtype.kind not in "US" or people.dtype.kind not in "USiuf":
         raise ValueError(
             f"{path}: expected image_names, texts (n,), and image_classes (n,). Received: {names.dtype} {names.shape}, "
             f"{people.dtype} {people.shape}"
@@ -352,16 +348,17 @@ def _subset_of_npz(path, arrays):
         )
     source = open_source(str(place))
     indices = arrays.get("indices", np.arange(len(source)))
-    if (
-        indices.ndim != 1
-        or indices.dtype.kind not in "iu"
-        or len(indices)
-        and not 0 <= indices.min() <= indices.max() < len(source)
-    ):
+    if not _are_positions(indices, len(source)):
         raise ValueError(
             f"{path}: expected indices (n,) below {len(source)}, the images of {place}. Received: {indices!r}"
         )
     return Subset(source, indices, _embeddings_of_npz(path, arrays, len(indices)))
+
+
+def _are_positions(indices, count):
+    if indices.ndim != 1 or indices.dtype.kind not in "iu":
+        return False
+    return not len(indices) or 0 <= indices.min() <= indices.max() < count
 
 
 def _embeddings_of_npz(path, arrays, count):

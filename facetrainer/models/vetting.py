@@ -21,7 +21,6 @@ from facetrainer.utils import keras_compat
 
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 LONGEST, MOST = 16 << 20, 300_000  # bytes of a configuration, and objects in it
-WIDEST = 1 << 28  # elements of one layer's output for one image
 SPARE = 1 << 16  # weights that need not be stored: states of random generators and metrics
 
 
@@ -209,9 +208,7 @@ def _weights_of(config, custom_objects, path):
             model = _described(config)
             for operation in getattr(model, "operations", ()):
                 for output in keras.tree.flatten(operation.output):
-                    size = math.prod(n for n in output.shape if n is not None)
-                    if size > WIDEST:
-                        raise ValueError(f"{operation.name} gives {size:,} numbers an image")
+                    keras_compat.refuse_wide(operation.name, output.shape)
             return sum(math.prod(weight.shape) for weight in model.weights)
     except Exception as error:  # Keras raises nearly anything for a configuration that does not fit together
         raise ValueError(f"{path}: its layers do not fit together: {error}") from error

@@ -1,7 +1,8 @@
 """What is done with Keras's private parts, in one place."""
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 
 import keras
 from keras.src.backend.common import global_state
@@ -58,6 +59,24 @@ def restore_settings(before: dict[str, object]) -> list[str]:
         else:
             getattr(keras.config, f"set_{name}")(before[name])
     return changed
+
+
+WIDEST = 1 << 28  # elements
+
+
+def refuse_wide(name: str, shape: Iterable[int | None]) -> None:
+    """For layers that a file asks for, before they are made.
+
+    Args:
+        name: What the error calls the layer.
+        shape: Of its output; None, the batch, counts as one.
+
+    Raises:
+        ValueError: An image's output would have more than 2²⁸ elements.
+    """
+    size = math.prod(n for n in shape if n is not None)
+    if size > WIDEST:
+        raise ValueError(f"{name} gives {size:,} numbers an image. At most {WIDEST:,} are read from a file.")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,5 @@
 """Keras layers made of channels-first weights; attributes are named as in MXNet."""
 
-import math
-
 import numpy as np
 from keras import layers
 
@@ -35,9 +33,6 @@ def convolution(name, a, x, weight, bias=None):
     return _with(layer, y, table, *([] if bias is None else [bias]))
 
 
-WIDEST = 1 << 28  # elements of a layer's output for one image
-
-
 def _with(layer, x, *weights, flat=None):
     """Layer called and given its weights, which have to be those it needs before it is built."""
     if any(weight is None for weight in weights):
@@ -54,9 +49,7 @@ def shapes_of(layer, x):
     """Shapes of the weights of a layer on a tensor, without making them."""
     with keras_compat.without_values():
         twin = type(layer).from_config(layer.get_config())
-        width = math.prod(twin(x).shape[1:])
-    if width > WIDEST:
-        raise ValueError(f"node {layer.name} gives {width:,} numbers an image")
+        keras_compat.refuse_wide(f"node {layer.name}", twin(x).shape)
     return [tuple(weight.shape) for weight in twin.weights]
 
 

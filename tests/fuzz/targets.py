@@ -5,6 +5,7 @@ A target is a function of the bytes and of a folder to write them to. It may ref
 """
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -217,19 +218,20 @@ class Corpus:
         return [params_of({f"arg:{kind.__name__}": np.arange(6).reshape(2, 3).astype(kind) for kind in NUMBERS})]
 
     def json(self):
-        return [json.dumps(hostile.SYMBOL).encode()]
+        return [json.dumps(hostile.graphs.SYMBOL).encode()]
 
     def pt(self):
-        whole = lambda path: hostile.torch_file(path, hostile.tensor(0, [2, 4], [4, 1], 8), {"0": bytes(32)})  # noqa: E731
+        pickled = hostile.torches.tensor(0, [2, 4], [4, 1], 8)
+        whole = functools.partial(hostile.torches.torch_file, pickled=pickled, storages={"0": bytes(32)})
         return [self.made("whole.pt", whole)]
 
     def onnx(self):
         nodes = [
-            hostile.onnx_node("Conv", ["x", "w"], ["a"]),
-            hostile.onnx_node("Relu", ["a"], ["b"]),
-            hostile.onnx_node("Flatten", ["b"], ["y"]),
+            hostile.graphs.onnx_node("Conv", ["x", "w"], ["a"]),
+            hostile.graphs.onnx_node("Relu", ["a"], ["b"]),
+            hostile.graphs.onnx_node("Flatten", ["b"], ["y"]),
         ]
-        return [self.made("whole.onnx", lambda path: hostile.onnx_file(path, nodes, [hostile.KERNEL]))]
+        return [self.made("whole.onnx", lambda path: hostile.graphs.onnx_file(path, nodes, [hostile.graphs.KERNEL]))]
 
     def image(self):
         picture = decode(self.flat[0])

@@ -1,0 +1,241 @@
+import csv
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from facetrainer.cli import prepare as prepare_data
+from facetrainer.data import alignment, images, sources
+from facetrainer.io import lists
+from facetrainer.preparing import align
+from facetrainer.recognition import detect
+
+
+def run(*arguments):
+    return prepare_data.main([str(a) for a in arguments])
+
+
+def test_similarity_undoes_what_was_done():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        angle, scale, shift = rng.uniform(-3, 3), rng.uniform(0.1, 9), rng.normal(size=2) * 50
+        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        points = (alignment.ARCFACE - shift) @ np.linalg.inv(turn).T
+        found = alignment.similarity(points, alignment.ARCFACE)
+        np.testing.assert_allclose(found, np.hstack([turn, shift[:, None]]), atol=1e-9)
+    with pytest.raises(ValueError, match="lie on one point"):
+        alignment.similarity(np.ones((5, 2)), alignment.ARCFACE)
+
+
+def test_similarity_is_the_nearest_in_least_squares():
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(5, 2)) * 30
+    best = alignment.similarity(points, alignment.ARCFACE)
+
+    def error(matrix):
+        return np.sum((points @ matrix[:, :2].T + matrix[:, 2] - alignment.ARCFACE) ** 2)
+
+    for _ in range(200):
+        a, b, x, y = rng.normal(size=4) * 0.01
+        assert error(best + [[a, -b, x], [b, a, y]]) >= error(best)
+
+
+@pytest.mark.parametrize("size", [60, 112, 900])
+@pytest.mark.parametrize("name", ["arcface", "sphereface"])
+def test_crops_put_the_points_where_they_belong(size, name):
+    layout, scale = alignment.LAYOUTS[name], size / 112
+    image = np.zeros((size, size, 3), np.uint8)
+    points = (alignment.ARCFACE - 56) * 0.8 * scale + size / 2
+    for point in points:
+        cv2.circle(image, tuple(np.rint(point).astype(int).tolist()), max(round(2 * scale), 1), (255, 255, 255), -1)
+    crop = layout.crop(image, points)
+    assert crop.shape == (layout.height, layout.width, 3)
+    for x, y in layout.template:
+        assert crop[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].mean() > 60
+    assert alignment.misalignment(layout.template, crop.shape[:2], layout) == 0
+
+
+def test_crop_by_box():
+    image = np.zeros((200, 300, 3), np.uint8)
+    image[50:100, 100:150] = 255
+    layout = alignment.Layout(160, 160, None, 0)
+    assert layout.crop(image, None, np.array([100, 50, 150, 100.0])).min() == 255
+    margin = alignment.LAYOUTS["facenet"].crop(image, None, np.array([100, 50, 150, 100.0]))
+    assert margin.mean() == pytest.approx(255 * (50 / 82) ** 2, rel=0.01)
+    with pytest.raises(ValueError, match="crops by the detector's box"):
+        layout.crop(image, np.ones((5, 2)))
+    with pytest.raises(ValueError, match="outside the image"):
+        layout.crop(image, None, np.array([400, 50, 450, 100.0]))
+
+
+def test_which_face():
+    boxes = np.array([[0, 0, 50, 50], [90, 90, 110, 110], [100, 0, 130, 30]], float)
+    found = detect.Detected(boxes, np.ones(3), np.zeros((3, 5, 2)))
+    assert found.largest().boxes.tolist() == [boxes[0].tolist()]
+    assert found.central((200, 200)).boxes.tolist() == [boxes[1].tolist()]
+    assert found.scaled(2).boxes[0].tolist() == [0, 0, 100, 100]
+
+
+@pytest.mark.parametrize("min_face", [20, 40, 100])
+@pytest.mark.parametrize("side", [100, 250, 1000])
+def test_pyramid_stops_at_12_pixels(side, min_face):
+    scales = detect.pyramid(side, min_face)
+    assert scales[0] == 12 / min_face and side * scales[-1] >= 12 - 1e-6 and side * scales[-1] * 0.709 < 12
+
+
+FACE = np.array([100.0, 120, 180, 220])
+POINTS = np.array([[120, 150], [160, 150], [140, 180], [125, 200], [155, 200]], float)
+
+
+class FakeSession:
+    """A network that finds one face, given as outputs."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+
+    def get_outputs(self):
+        return self.outputs
+
+    def get_inputs(self):
+        return [type("Input", (), {"name": "x", "shape": [1, 3, 640, 640]})]
+
+    def run(self, _, feed):
+        (array,) = feed.values()
+        assert array.shape == (1, 3, 640, 640) and array.dtype == np.float32
+        return self.outputs
+
+
+def scrfd_outputs():
+    shapes = [(640 // s) ** 2 * 2 for s in (8, 16, 32)]
+    outputs = [np.zeros((n, width), np.float32) for width in (1, 4, 10) for n in shapes]
+    cell = np.array([8, 10]) * 16  # on stride 16
+    row = 2 * (10 * 40 + 8)
+    for k in (row, row + 1):  # two anchors say the same: one face
+        outputs[1][k], outputs[4][k] = 0.9, np.concatenate([cell - FACE[:2], FACE[2:] - cell]) / 16
+        outputs[7][k] = ((POINTS - cell) / 16).ravel()
+    return outputs
+
+
+def retinaface_outputs():
+    n = sum((640 // s) ** 2 * 2 for s in (8, 16, 32))
+    boxes, scores, points = (np.zeros((1, n, width), np.float32) for width in (4, 2, 10))
+    row = 2 * 80 * 80 + 2 * (10 * 40 + 8)  # 64 pixels on stride 16
+    middle = (np.array([8, 10]) + 0.5) * 16
+    boxes[0, row, :2] = ((FACE[:2] + FACE[2:]) / 2 - middle) / 64 / 0.1
+    boxes[0, row, 2:] = np.log((FACE[2:] - FACE[:2]) / 64) / 0.2
+    points[0, row], scores[0, row, 1] = ((POINTS - middle) / 64 / 0.1).ravel(), 0.9
+    return [boxes, scores, points]
+
+
+@pytest.mark.parametrize("outputs", [scrfd_outputs(), retinaface_outputs()])
+def test_detectors_of_onnx_files(workdir, monkeypatch, outputs):
+    runtime = type(
+        "Runtime", (), {"InferenceSession": lambda *a, **k: FakeSession(outputs), "get_available_providers": list}
+    )
+    monkeypatch.setattr(detect, "need", lambda *_: runtime)
+    open("d.onnx", "w").close()
+    found = detect.detector("d.onnx", max_side=5000)(np.zeros((1280, 640, 3), np.uint8))
+    assert len(found) == 1
+    np.testing.assert_allclose(found.boxes[0], FACE * 2, rtol=1e-4)
+    np.testing.assert_allclose(found.landmarks[0], POINTS * 2, rtol=1e-4)
+    small = detect.detector("d.onnx", max_side=320)(np.zeros((1280, 640, 3), np.uint8))
+    np.testing.assert_allclose(small.boxes[0], FACE * 2, rtol=1e-4)
+
+
+def test_errors_of_detectors(workdir):
+    with pytest.raises(ValueError, match="expected 'mtcnn', an .onnx file"):
+        detect.detector("yolo")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        detect.detector("d.onnx")
+    open("l.csv", "w").write("file,x\na.jpg,1,2\n")
+    with pytest.raises(ValueError, match="line 2: expected a file and ten numbers"):
+        detect.read_landmarks("l.csv")
+
+
+def photos(root, people, broken=True):
+    """Drawn faces on larger canvases, and a csv of where they are."""
+    rows = []
+    for k, faces in enumerate(people[:3]):
+        os.makedirs(f"{root}/p{k}")
+        for i, face in enumerate(faces[:2]):
+            canvas = np.full((300, 400, 3), 90, np.uint8)
+            canvas[100 : 100 + 112, 50 + 40 * k : 162 + 40 * k] = images.decode(face)
+            open(f"{root}/p{k}/{i}.jpg", "wb").write(images.encode(canvas))
+            rows.append([f"p{k}/{i}.jpg", *(alignment.ARCFACE + [50 + 40 * k, 100]).ravel()])
+    if broken:
+        open(f"{root}/p0/bad.jpg", "wb").write(b"no image")
+        open(f"{root}/p1/unknown.jpg", "wb").write(open(f"{root}/p1/0.jpg", "rb").read())
+    lists.write_table("marks.csv", ["file", *align.COLUMNS], rows)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_align_from_landmarks(workdir, people, workers):
+    photos("photos", people)
+    assert run("align", "photos", "out", "--detector", "marks.csv", "--workers", workers, "--json", "r.json") == 0
+    report = json.load(open("r.json"))
+    assert (report["photos"], report["aligned"]) == (8, 6)
+    assert {os.path.basename(row["file"]) for row in report["skipped"]} == {"bad.jpg", "unknown.jpg"}
+    source = sources.open_source("out")
+    assert source.class_names == ["p0", "p1", "p2"] and len(source) == 6
+    for k in range(3):
+        crop, face = images.decode(source.read(2 * k)).astype(int), images.decode(people[k][0]).astype(int)
+        assert np.abs(crop - face).mean() < 6
+    assert len(list(csv.DictReader(open("out/landmarks.csv")))) == 6
+
+
+def test_align_goes_on_after_a_kill(workdir, people, monkeypatch):
+    photos("photos", people)
+    monkeypatch.setattr(align, "PIECE", 2)
+    once, calls = align._Worker.__call__, []
+
+    def killed(self, i):
+        calls.append(i)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return once(self, i)
+
+    monkeypatch.setattr(align._Worker, "__call__", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run("align", "photos", "out", "--detector", "marks.csv", "--workers", 1)
+    assert not os.path.exists("out")
+    with open("out.part/.aligned.jsonl", "a") as journal:
+        journal.write('{"i": 7, "fi')  # a line cut off
+    assert run("align", "photos", "out", "--detector", "marks.csv", "--workers", 1) == 0
+    assert (
+        len(calls) == 5 + 4
+        and len(sources.open_source("out")) == 6
+        and sorted(os.listdir("out")) == ["landmarks.csv", "p0", "p1", "p2"]
+    )
+
+
+@pytest.mark.real
+def test_mtcnn_on_photos(real):
+    pytest.importorskip("mtcnn")
+    find, known = detect.detector("mtcnn"), detect.read_landmarks(f"{real}/photos/landmarks.csv")
+    for name in list(known)[:8]:
+        image = images.decode(open(f"{real}/photos/{name}", "rb").read())
+        face = find(image).central(image.shape[:2])
+        eyes = np.linalg.norm(known[name][1] - known[name][0])
+        assert np.linalg.norm(face.landmarks[0] - known[name], axis=1).mean() < 0.03 * eyes
+    assert len(find(np.zeros((30, 30, 3), np.uint8))) == len(find(np.zeros((250, 250, 3), np.uint8))) == 0
+
+
+# ------------------------------------------------------------------------------------------------------- sets and checks
+
+
+def test_two_photos_of_one_name_give_two_crops(workdir, people):
+    photos("photos", people)
+    os.makedirs("more")
+    for k in range(3):
+        os.rename(f"photos/p{k}/1.jpg", f"more/p{k}_1.jpg")
+        os.makedirs(f"more/p{k}")
+        os.rename(f"more/p{k}_1.jpg", f"more/p{k}/0.jpg")
+    files = [f"{root}/p{k}/0.jpg" for k in range(3) for root in ("photos", "more")]
+    lists.write_list("l.csv", files, [f"p{k}" for k in range(3) for _ in range(2)])
+    marks = {row["file"]: [row[c] for c in align.COLUMNS] for row in csv.DictReader(open("marks.csv"))}
+    rows = [[os.path.relpath(file, "l.csv"), *marks[f"p{k // 2}/0.jpg"]] for k, file in enumerate(files)]
+    lists.write_table("marks.csv", ["file", *align.COLUMNS], rows)
+    assert run("align", "l.csv", "out", "--detector", "marks.csv", "--workers", 1, "--json", "r.json") == 0
+    assert json.load(open("r.json"))["crops"] == 6 == len(sources.open_source("out"))
