@@ -5,6 +5,8 @@ python -m benchmarks.exports mobilefacenet vargface r50
 
 Weights are at random, images drawn. The difference is the lowest cosine between the model's embedding and the file's over 16 images;
 what an export's own check refuses, or cannot be written, stands there with its reason. Rows that the csv has already are passed over.
+vargface is refused in 16 and 8 bits for its weights, not for its operations: at random it answers noise of 1e-3 in the image with a
+cosine of 0.80 to what it was (mobilefacenet: 1.0).
 """
 
 import argparse
