@@ -14,6 +14,7 @@ from facetrainer.utils.text import unknown
 REGISTRY: dict[str, Callable] = {}
 BUILDERS: dict[str, Callable] = {}  # as they were registered
 TAILS: dict[str, str] = {}
+ALIASES = {"se_resnext": "se_resnext50"}  # names of Keras_insightface
 
 
 def register(*names: str, tail: str = "GDC", **options):
@@ -40,7 +41,7 @@ def build(name: str, input_shape: tuple[int, int, int], weights: str | None = No
     `weights="imagenet"` downloads them where `keras.applications` has them; ours are trained from scratch.
     ValueError on an unknown name, with the nearest known one.
     """
-    key = name.lower()
+    key = ALIASES.get(name.lower(), name.lower())
     if key in REGISTRY:
         if weights is not None:
             raise ValueError(

@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from facetrainer.backbones import surgery
+from facetrainer.utils import keras_compat
 
 ALIASES = {"mobilenetv3_small": "mobilenetv3small", "mobilenetv3_large": "mobilenetv3large"}
 
@@ -17,7 +18,14 @@ PREPROCESSING = (layers.Rescaling, layers.Normalization)
 def known() -> dict[str, Callable]:
     """Lower-case name → builder."""
     found = {name.lower(): builder for name, builder in inspect.getmembers(keras.applications, inspect.isfunction)}
-    return {**found, **{alias: found[name] for alias, name in ALIASES.items()}}
+    return {**found, "efficientnetl2": efficientnet_l2, **{alias: found[name] for alias, name in ALIASES.items()}}
+
+
+def efficientnet_l2(weights=None, **kwargs) -> keras.Model:
+    """EfficientNet-L2, 4.3 times as wide and 5.3 times as deep as B0 (Xie et al., CVPR 2020, arXiv:1911.04252)."""
+    if weights is not None:
+        raise ValueError(f"efficientnetl2: there are no {weights!r} weights. Use weights=None.")
+    return keras_compat.efficientnet(4.3, 5.3, name="efficientnetl2", dropout_rate=0.5, weights=None, **kwargs)
 
 
 def build(builder: Callable, input_shape: tuple[int, int, int], weights: str | None = None, **kwargs) -> keras.Model:

@@ -54,6 +54,7 @@ TABLE = {
     "efficientnetb5": ("GDC", 29_427_248, 662_900_000),
     "efficientnetb6": ("GDC", 41_957_848, 945_400_000),
     "efficientnetb7": ("GDC", 65_144_784, 1_457_100_000),
+    "efficientnetl2": ("GDC", 477_722_452, 10_573_500_000),
     "efficientnetv2b0": ("GDC", 6_538_128, 194_000_000),
     "efficientnetv2b1": ("GDC", 7_539_476, 270_200_000),
     "efficientnetv2b2": ("GDC", 9_434_350, 313_300_000),

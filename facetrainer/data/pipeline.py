@@ -8,12 +8,11 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
-from facetrainer.data import augment, sampling
-from facetrainer.data.images import decode, grey, normalised, pixels, scaled
+from facetrainer.data import sampling
+from facetrainer.data.images import decode, grey, normalised, scaled
 from facetrainer.data.sampling import PeopleByImages, Shuffled
 from facetrainer.data.sources import Source, open_source
 
@@ -260,30 +259,3 @@ def open_faces(
         )
     order = sampling.order(source.labels, batch_size, image_per_class, balanced)
     return Faces(source, order, shape, augmentations or [], seed, teacher, mixup)
-
-
-# ------------------------------------------------------------------------------------------------ names of the seed's
-
-
-def prepare_dataset(
-    data_path, batch_size=128, img_shape=(112, 112), random_status=0, random_crop=(100, 100, 3),
-    random_cutout_mask_area=0.0, image_per_class=0, teacher_model_interf=None, seed=0,
-):  # fmt: skip
-    """→ (endless dataset of normalised float images and integer labels, steps per epoch)."""
-    changes = augment.from_status(random_status, random_crop, random_cutout_mask_area)
-    shape = (*img_shape[:2], 3)
-    faces = open_faces(data_path, batch_size, shape, changes, image_per_class, seed, teacher_model_interf)
-    if faces.has_teacher:
-        return faces.batches().map(lambda x, y: (normalise(x), (y["teacher"], y["labels"]))), faces.steps
-    return faces.batches().map(lambda x, y: (normalise(x), y["labels"])), faces.steps
-
-
-def show_batch_sample(dataset, rows: int = 8, path: str | None = None):
-    """First batch of a dataset as one picture, `rows` images high → uint8 array; written to `path` if given."""
-    images = next(iter(dataset))[0].numpy()
-    images = images if images.dtype == np.uint8 else pixels(images)
-    columns = len(images) // rows or 1
-    sheet = np.vstack([np.hstack(images[i : i + columns]) for i in range(0, len(images) // columns * columns, columns)])
-    if path:
-        cv2.imwrite(path, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    return sheet

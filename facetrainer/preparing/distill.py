@@ -12,14 +12,12 @@ import numpy as np
 
 from facetrainer.data import sources
 from facetrainer.evaluation.embedder import Embedder
-from facetrainer.evaluation.interface import file_of, interface
+from facetrainer.evaluation.interface import file_of
 from facetrainer.io import cached
 from facetrainer.utils.files import sha256_of, write_json
 
-__all__ = ["Data_distiller", "Rows", "teacher_model_interf_wrapper"]
+__all__ = ["Data_distiller", "Rows"]
 log = logging.getLogger("facetrainer")
-
-teacher_model_interf_wrapper = interface  # the seed's name
 
 
 class Rows:

@@ -281,13 +281,12 @@ def hist_plot_split(
 ):  # fmt: skip
     """History (dict, `_hist.json` or several of them) of stages of `epochs` → (axes, last item), see `hist_plot`.
 
-    `customs`: names besides loss and accuracy; every evaluation set and lr unless given. `skip_epochs` leaves out the first ones.
+    `customs`: names besides loss and accuracy, those of them that the history has; every evaluation set and lr unless given. `skip_epochs`
+    leaves out the first ones.
     """
     values = _read_history(history)
-    customs = customs or [k for k in values if f"{k}_thresh" in values] + (["lr"] if "lr" in values else [])
-    missing = [name for name in customs if name not in values]
-    if missing:
-        raise ValueError(f"hist_plot_split: the history has no {missing[0]!r}. Received: {sorted(values)}")
+    customs = customs or [*(k for k in values if f"{k}_thresh" in values), "lr"]
+    customs = [name for name in customs if name in values]
     values = {name: list(one)[skip_epochs:] for name, one in values.items()}
     edges = np.clip(np.cumsum([0, *epochs]) - skip_epochs, 0, len(values["loss"]))
     edges = np.append(edges, len(values["loss"])) if edges[-1] < len(values["loss"]) else edges
@@ -314,30 +313,32 @@ def _read_history(history):
 def choose_accuracy(aa, skip_name_len=0, sort_metric=False, metric_key="agedb_30", key_picks=None):
     """History files → three dicts by name, printed as tables: the epoch best on `metric_key`, each set's own best, the best sum.
 
-    A fourth table shows the last epoch. `key_picks`: the sets, all in the history unless given; `sort_metric` sorts by `metric_key`.
+    A fourth table shows the last epoch. `key_picks`: the sets, all in the history unless given; `sort_metric` sorts by `metric_key`. A
+    history without that set takes its last one, and the table says which; one without any set is left out.
     """
-    histories = {os.path.splitext(os.path.basename(path))[0][skip_name_len:]: _read_history(path) for path in aa}
-    by_metric, each, by_sum, last = {}, {}, {}, {}
-    for name, values in histories.items():
+    tables = {"metric": {}, "each": {}, "sum": {}, "last": {}}
+    for path in aa:
+        name, values = os.path.splitext(os.path.basename(path))[0][skip_name_len:], _read_history(path)
         sets = [key for key in key_picks or values if key in values and (key_picks or f"{key}_thresh" in values)]
-        if metric_key not in sets:
-            raise ValueError(f"{name}: no set {metric_key!r} in its history. Received: {sets}. Give metric_key=.")
-        table = np.array([values[key] for key in sets], float)
-        best = {
-            "metric": int(np.nanargmax(values[metric_key])),
-            "sum": int(np.nanargmax(table.sum(axis=0))),
-            "last": table.shape[1] - 1,
-        }
-        by_metric[name], by_sum[name], last[name] = (
-            {**dict(zip(sets, table[:, k].tolist())), "epoch": k + 1} for k in best.values()
-        )
-        each[name] = dict(zip(sets, table.max(axis=1).tolist()))
-    for title, found in (
-        (f"best {metric_key}", by_metric),
-        ("best of each", each),
-        ("best sum", by_sum),
-        ("last epoch", last),
-    ):
-        frame = pd.DataFrame(found).T
-        print(f"\n{title}:\n{frame.sort_values(metric_key, ascending=False) if sort_metric else frame}")
-    return by_metric, each, by_sum
+        if sets:
+            for table, row in _best(values, sets, metric_key).items():
+                tables[table][name] = row
+        else:
+            print(f"{name}: no evaluation set in its history, left out")
+    titles = {"metric": f"best {metric_key}", "each": "best of each", "sum": "best sum", "last": "last epoch"}
+    for table, title in titles.items():
+        frame = pd.DataFrame(tables[table]).T
+        sorts = sort_metric and metric_key in frame
+        print(f"\n{title}:\n{frame.sort_values(metric_key, ascending=False) if sorts else frame}")
+    return tables["metric"], tables["each"], tables["sum"]
+
+
+def _best(values, sets, metric_key):
+    """The rows of one history in the four tables."""
+    key = metric_key if metric_key in sets else sets[-1]
+    table = np.array([values[name] for name in sets], float)
+    epochs = {"metric": np.nanargmax(values[key]), "sum": np.nanargmax(table.sum(axis=0)), "last": table.shape[1] - 1}
+    rows = {name: {**dict(zip(sets, table[:, k].tolist())), "epoch": int(k) + 1} for name, k in epochs.items()}
+    if key != metric_key:
+        rows["metric"]["best of"] = key
+    return {**rows, "each": dict(zip(sets, np.nanmax(table, axis=1).tolist()))}

@@ -44,7 +44,7 @@ class Trainer:
         self.data = TrainingData(config, embedder.input_shape[1:])
         self.progress, self.carried, self.stage, self.template = Progress(), Carried(), None, template
         self.history = callbacks.My_history(f"{config.stem}_hist.json")
-        self.stopper = callbacks.Gently_stop_callback(stop_file=f"{config.stem}.stop")
+        self.stopper = callbacks.Gently_stop_callback(time_out=0, stop_file=f"{config.stem}.stop")
         self.rate, self.metrics, self.train_ds, self.model_checkpoint = None, None, None, None
         self.custom_callbacks, self.callbacks, self._own, self._frozen = [], [], [], None
         self._unfinished, self._has_rate = None, False

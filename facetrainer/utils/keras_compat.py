@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 import keras
+from keras.src.applications.efficientnet import EfficientNet
 from keras.src.backend.common import global_state
 
 
@@ -89,3 +90,15 @@ def without_values() -> Iterator[None]:
             yield
     finally:
         global_state.set_global_attribute("uninitialized_variables", waiting)
+
+
+def efficientnet(width: float, depth: float, name: str, **kwargs) -> keras.Model:
+    """An EfficientNet of any scale, which Keras builds for its own eight.
+
+    Args:
+        width: Factor of the channels of B0.
+        depth: Factor of its units.
+        name: Of the model.
+        **kwargs: As for `keras.applications.EfficientNetB0`.
+    """
+    return EfficientNet(width, depth, default_size=800, name=name, **kwargs)

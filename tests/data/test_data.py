@@ -179,13 +179,6 @@ def test_ready_dataset():
         data.open_faces(ready.repeat())
 
 
-def test_prepare_dataset_is_normalised(record):
-    ds, steps = data.prepare_dataset(record, batch_size=8, img_shape=(112, 112))
-    x, y = next(iter(ds))
-    assert steps == 6 and x.dtype == tf.float32 and y.dtype == tf.int32
-    assert -1.0 <= float(tf.reduce_min(x)) < -0.5 and 0.5 < float(tf.reduce_max(x)) <= 1.0
-
-
 def test_grey_input(record):
     x, _ = next(iter(data.open_faces(record, 4, (40, 30, 1)).batches()))
     assert x.shape == (4, 40, 30, 1)

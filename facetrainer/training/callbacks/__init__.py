@@ -3,7 +3,7 @@
 from facetrainer.training.callbacks.clock import Clock, Every, NextEpoch, Timed, Within
 from facetrainer.training.callbacks.doctor import Doctor
 from facetrainer.training.callbacks.history import My_history
-from facetrainer.training.callbacks.learning_rate import CosineLrScheduler, LearningRate, OptimizerWeightDecay
+from facetrainer.training.callbacks.learning_rate import LearningRate
 from facetrainer.training.callbacks.nan import ExitOnNaN, NanError
 from facetrainer.training.callbacks.ramp import Ramp
 from facetrainer.training.callbacks.schedules import (
@@ -17,7 +17,7 @@ from facetrainer.training.callbacks.schedules import (
 from facetrainer.training.callbacks.stopping import Gently_stop_callback
 
 __all__ = [
-    "Clock", "Cosine", "CosineLrScheduler", "Doctor", "Every", "ExitOnNaN", "Exponential", "Gently_stop_callback", "LearningRate",
-    "My_history", "NanError", "NextEpoch", "OptimizerWeightDecay", "Ramp", "Steps", "Timed", "Within", "constant_scheduler",
+    "Clock", "Cosine", "Doctor", "Every", "ExitOnNaN", "Exponential", "Gently_stop_callback", "LearningRate",
+    "My_history", "NanError", "NextEpoch", "Ramp", "Steps", "Timed", "Within", "constant_scheduler",
     "exp_scheduler", "read_schedule",
 ]  # fmt: skip

@@ -1,14 +1,10 @@
 """Sets the optimizer's learning rate."""
 
-import logging
-
 import keras
 
 from facetrainer.training.callbacks.clock import Timed
-from facetrainer.training.callbacks.schedules import Cosine, Exponential, Steps
+from facetrainer.training.callbacks.schedules import Exponential, Steps
 from facetrainer.training.state import Progress
-
-log = logging.getLogger("facetrainer")
 
 
 class LearningRate(Timed):
@@ -47,29 +43,3 @@ class LearningRate(Timed):
 
     def load_state_dict(self, state: dict) -> None:
         self.factor = state["factor"]
-
-
-class CosineLrScheduler(LearningRate):
-    """Cosine with restarts as a callback of its own, for `keras.Model.fit`; lengths in epochs (`steps_per_epoch` ≤ 0) or
-    in batches."""
-
-    def __init__(
-        self, lr_base, first_restart_step, steps_per_epoch=-1, m_mul=0.5, t_mul=2.0, lr_min=1e-5, lr_warmup=-1,
-        warmup_steps=0, cooldown_steps=1,
-    ):  # fmt: skip
-        if lr_warmup >= 0 and lr_warmup != lr_min:
-            raise ValueError("CosineLrScheduler: lr_warmup is lr_min here. Leave it out.")
-        super().__init__(
-            Cosine(lr_base, first_restart_step, m_mul, lr_min, warmup_steps, t_mul, cooldown_steps),
-            max(steps_per_epoch, 1),
-        )
-
-
-class OptimizerWeightDecay(keras.callbacks.Callback):
-    """Kept for old notebooks: our SGDW and AdamW follow the learning rate by themselves, so this changes nothing."""
-
-    def __init__(self, lr_base=None, wd_base=None, is_lr_on_batch=False):
-        super().__init__()
-        log.warning(
-            "OptimizerWeightDecay is not needed: optimizers.SGDW and AdamW keep weight_decay / learning_rate constant"
-        )

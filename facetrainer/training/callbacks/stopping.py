@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import select
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -13,18 +15,19 @@ log = logging.getLogger("facetrainer")
 
 
 class Gently_stop_callback(keras.callbacks.Callback):
-    """Stops at the end of the epoch once asked to: by the first Ctrl-C or SIGTERM, or by a file.
+    """Stops at the end of the epoch once asked to: by Ctrl-C or SIGTERM, by a file, or by n and Enter, typed at any time.
 
-    Works in terminals, Jupyter and on Windows; never waits for an answer. A second Ctrl-C stops at once.
+    A second Ctrl-C stops at once. What is typed is read where the input is a terminal (not in Jupyter, not on Windows).
 
     Args:
-        prompt: Not used; Keras_insightface asked.
-        time_out: Not used.
+        prompt: Shown in such a terminal at the end of an epoch where `time_out` is above 0. Defaults to `"Continue? ([Y]/n)"`.
+        time_out: Seconds to wait for an answer then; 0 only reads what was typed before. Defaults to `3`. `Train` uses 0.
         stop_file: Path of a file that asks; it is removed.
     """
 
-    def __init__(self, prompt=None, time_out=None, stop_file=None):
+    def __init__(self, prompt="Continue? ([Y]/n)", time_out=3, stop_file=None):
         super().__init__()
+        self.prompt, self.time_out = prompt, time_out
         self.stop_file, self.asked, self.before = stop_file, None, {}
 
     @contextlib.contextmanager
@@ -65,6 +68,18 @@ class Gently_stop_callback(keras.callbacks.Callback):
         if self.stop_file and os.path.exists(self.stop_file):
             self.asked = self.stop_file
             os.remove(self.stop_file)
+        if _answer(self.prompt, self.time_out) == "n":
+            self.asked = "n"
         if self.asked:
             log.warning("stopped after epoch %d as asked by %s", epoch + 1, self.asked)
             self.model.stop_training = True
+
+
+def _answer(prompt, time_out):
+    """What was typed, or is within `time_out` seconds; "" where nobody can or does."""
+    if os.name == "nt" or not (sys.stdin and sys.stdin.isatty()):
+        return ""
+    if time_out:
+        sys.stderr.write(f"\n{prompt} ")
+        sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() if select.select([sys.stdin], [], [], time_out)[0] else ""
