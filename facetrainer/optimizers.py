@@ -5,9 +5,13 @@ arXiv:1711.05101), and a callback keeps weight_decay / learning_rate constant. K
 its own `weight_decay` is set to weight_decay / first learning rate: the same at every step of any schedule.
 """
 
+import logging
+
 import keras
 
 from facetrainer.utils.keras_compat import skip_all_reduce
+
+log = logging.getLogger("facetrainer")
 
 
 class _Decoupled:
@@ -57,7 +61,7 @@ class AdamW(_Decoupled, keras.optimizers.Adam):
 
 def successor(
     template: keras.optimizers.Optimizer, variables: list, memory_of: keras.optimizers.Optimizer | None = None,
-    loss_scale: bool = False, **options,
+    loss_scale: bool = False, forget: str | None = None, **options,
 ) -> tuple[keras.optimizers.Optimizer, int]:  # fmt: skip
     """An optimizer of the same kind for other variables.
 
@@ -66,6 +70,7 @@ def successor(
         variables: What the new one trains.
         memory_of: The one in use before: its memory of the variables that stay is carried over. Defaults to none.
         loss_scale: Wrap it in Keras's `LossScaleOptimizer`, as float16 needs. Defaults to `False`.
+        forget: Part of the names of variables whose memory is not. Defaults to none.
         **options: Settings over those of `template`.
 
     Returns:
@@ -76,7 +81,7 @@ def successor(
     skip_all_reduce(new)
     new = keras.optimizers.LossScaleOptimizer(new) if loss_scale else new
     new.build(variables)
-    known = {v.path: v for v in getattr(memory_of, "variables", ())}
+    known = {v.path: v for v in getattr(memory_of, "variables", ()) if not (forget and forget in v.path)}
     carried = [v for v in new.variables if v.path in known and known[v.path].shape == v.shape]
     for v in carried:
         v.assign(known[v.path])
@@ -86,6 +91,26 @@ def successor(
 def inner_of(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """The optimizer itself, without loss scaling around it."""
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def warn_of_rates(optimizer: keras.optimizers.Optimizer, lr_base: float) -> None:
+    """Says so where the decay of SGDW or AdamW was meant for quite another learning rate than is trained with.
+
+    Args:
+        optimizer: In use.
+        lr_base: `Train`'s first rate.
+    """
+    inner = inner_of(optimizer)
+    if not isinstance(inner, _Decoupled) or not inner.decoupled_weight_decay:
+        return
+    factor = lr_base / inner.first_rate
+    if max(factor, 1 / factor) >= 10:
+        log.warning(
+            "%s(weight_decay=%g, learning_rate=%g) trains with lr_base=%g: weight decay follows the rate and is %g, not %g. Give the "
+            "optimizer learning_rate=%g to have the latter.",
+            type(inner).__name__, inner.decoupled_weight_decay, inner.first_rate, lr_base, inner.decoupled_weight_decay * factor,
+            inner.decoupled_weight_decay, lr_base,
+        )  # fmt: skip
 
 
 def needs_loss_scale(model: keras.Model) -> bool:

@@ -2,6 +2,7 @@
 
 python data_distiller.py -D /datasets/faces_casia -M r100.onnx --use_fp16
 train.Train("faces_casia_distill_fp16.tfrecord", …)
+python data_distiller.py -D x.npz                                            x.npz with embeddings → x.tfrecord
 """
 
 from __future__ import annotations

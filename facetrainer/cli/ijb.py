@@ -4,6 +4,7 @@
   python IJB_evals.py -m model.keras -d /datasets/IJB_release -s IJBB -B       all eight
   python IJB_evals.py -m model.keras -d /datasets/IJB_release -s IJBB -N       1:N
   python IJB_evals.py --plot_only IJB_result/*IJBB*.npz                        pictures of kept results
+  python IJB_evals.py --plot_only scores/*.npy ijbb_template_pair_label.txt    of scores alone, and IJB's own labels
 
 N: embeddings of length 1 before they are pooled (InsightFace's script calls that N0), D: times the detector's score, F: the
 mirrored image's embedding added. TAR is read off at the point of the curve whose FAR is nearest, as InsightFace's script does.
@@ -56,23 +57,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _print_table(a):
-    table = _plot_only(a.plot_only) if a.plot_only is not None else _run(a)
-    print(
-        table.to_string(float_format=lambda value: f"{value:.6f}", na_rep="–")
-    )  # –: more pairs are needed for that rate
+    for table in _plot_only(a.plot_only) if a.plot_only is not None else [_run(a)]:
+        print(
+            table.to_string(float_format=lambda value: f"{value:.6f}", na_rep="–")
+        )  # –: more pairs are needed for that rate
 
 
 def _plot_only(patterns):
+    """A table and a picture for results of 1:1, and of 1:N."""
     files = sorted(path for pattern in patterns for path in glob.glob(pattern))
     if not files:
         raise FileNotFoundError(f"--plot_only: no file is named like {' '.join(patterns)}.")
-    loaded = {os.path.basename(path): cached.read_npz(path) for path in files}
     one_to_n = {
-        name: [one[key] for key in ("fars", "tpirs", "cmc1", "cmc2")] for name, one in loaded.items() if "fars" in one
+        os.path.basename(path): [found[key] for key in ("fars", "tpirs", "cmc1", "cmc2")]
+        for path in files
+        if path.endswith(".npz") and "fars" in (found := cached.read_npz(path))
     }
+    pairs = [path for path in files if os.path.basename(path) not in one_to_n]
+    found = [tables.plot_roc_and_calculate_tpr(pairs, path="IJB_roc.png")[0]] if pairs else []
     if one_to_n:
-        return tables.plot_dir_far_cmc_scores(list(one_to_n.values()), list(one_to_n), "IJB_1N.png")[0]
-    return tables.plot_roc_and_calculate_tpr(files, path="IJB_roc.png")[0]
+        found.append(tables.plot_dir_far_cmc_scores(list(one_to_n.values()), list(one_to_n), "IJB_1N.png")[0])
+    return found
 
 
 def _keep(model_file, folder, name):

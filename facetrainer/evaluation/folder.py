@@ -16,6 +16,7 @@ from facetrainer.metrics.quality import angular_fisher_score
 from facetrainer.metrics.verification import FARS, unit
 from facetrainer.utils.files import replacing
 
+KINDS = ("different people", "one person")
 log = logging.getLogger("facetrainer")
 
 BLOCK, BINS, PAIRS_AT_ONCE = 1024, 1 << 16, 1 << 22
@@ -145,10 +146,29 @@ class Eval_folder(People):
         )
 
     def generate_eval_pair_bin(self, save_dest, pos_num=3000, neg_num=3000, min_pos=0, max_neg=1.0, nfold=10) -> str:
-        """`.bin` of same-pairs with a cosine of at least `min_pos` and others of at most `max_neg`, drawn evenly into `nfold` folds."""
+        """Writes a set of pairs as `.bin`.
+
+        Args:
+            save_dest: The file.
+            pos_num: Pairs of one person; where there are fewer, those that there are. Defaults to `3000`.
+            neg_num: Pairs of different people, likewise. Defaults to `3000`.
+            min_pos: Least cosine of a pair of one person. Defaults to `0`.
+            max_neg: Largest cosine of a pair of different people. Defaults to `1`.
+            nfold: Folds, each with its part of both kinds. Defaults to `10`.
+
+        Returns:
+            `save_dest`.
+
+        Raises:
+            ValueError: There are fewer than `nfold` pairs of a kind.
+        """
         rng, found = np.random.default_rng(0), {}
         for same, count in ((True, pos_num), (False, neg_num)):
             found[same] = self._drawn(same, count, min_pos, max_neg, rng)
+            if len(found[same]) < nfold:
+                raise ValueError(
+                    f"{len(found[same])} pairs of {KINDS[same]} found, fewer than one for each of {nfold} folds."
+                )
         folds = [np.array_split(np.array(found[same]), nfold) for same in (True, False)]
         pairs = [
             (*pair, same)
@@ -170,9 +190,10 @@ class Eval_folder(People):
             good &= cosine >= min_pos if same else cosine <= max_neg
             found |= dict.fromkeys(map(tuple, np.sort(np.stack([first, second], 1)[good], axis=1).tolist()))
             if len(found) >= count:
-                return list(found)[:count]
-        raise ValueError(f"{len(found)} pairs of {'one person' if same else 'different people'} found, {count} are asked for: "
-                         f"ask for fewer, or for {'a lower min_pos' if same else 'a higher max_neg'}.")  # fmt: skip
+                break
+        if len(found) < count:
+            log.warning("%d pairs of %s found, %d were asked for", len(found), KINDS[same], count)
+        return list(found)[:count]
 
     def _partners(self, first, rng):
         """For each image one of the same person."""

@@ -11,6 +11,7 @@ class Head(keras.layers.Layer):
     """
 
     gives = "scores"
+    class_axes = {}  # weight → its axis that counts classes
 
     def __init__(self, units, name, kernel_regularizer=None, seed=None):
         super().__init__(name=name, dtype="float32")

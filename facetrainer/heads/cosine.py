@@ -25,6 +25,7 @@ class NormDense(Head):
 
     gives = "cosine"
     rows = False  # whether the table is (centers, D)
+    class_axes = {"norm_dense_w": 1, "norm_dense_rows": 0}
 
     def __init__(
         self, units=1000, kernel_regularizer=None, loss_top_k=1, append_norm=False, partial_fc_split=0, name="arcface",

@@ -11,6 +11,7 @@ class SoftmaxHead(Head):
     """Logits x·W + b."""
 
     gives = "logits"
+    class_axes = {"kernel": 1, "bias": 0}
 
     def __init__(self, units=1000, name="softmax_logits", kernel_regularizer=None, seed=None):
         super().__init__(units, name, kernel_regularizer, seed)

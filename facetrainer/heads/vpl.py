@@ -15,6 +15,8 @@ class NormDenseVPL(NormDense):
     remembered.  Deng et al., CVPR 2021, "Variational Prototype Learning for Deep Face Recognition", eq. 7.
     """
 
+    class_axes = {**NormDense.class_axes, "vpl_queue": 0, "vpl_seen": 0}
+
     def __init__(
         self, batch_size=None, units=1000, kernel_regularizer=None, vpl_lambda=0.15, start_iters=8000, allowed_delta=200,
         name="arcface", seed=None,

@@ -72,6 +72,27 @@ def read_npz(path: str, growth: float = 2.0) -> dict[str, np.ndarray]:
     return found
 
 
+def read_npy(path: str) -> np.ndarray:
+    """Reads an npy of numbers.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The array, which is read from the file as it is used.
+
+    Raises:
+        ValueError: It is damaged, cut off, holds Python objects, or no npy at all.
+        FileNotFoundError: There is no such file.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged header can raise nearly anything
+        raise ValueError(f"{path} is not a readable npy: {error}") from error
+
+
 def _check_texts(path, name, array):
     """Python ends in a SystemError for characters that there are not."""
     if array.dtype.kind == "U" and array.size and array.dtype.itemsize:

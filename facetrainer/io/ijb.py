@@ -53,8 +53,7 @@ class Ijb:
     @functools.cached_property
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """First template, second template, whether they are of one person (P,)."""
-        table = _numbers(self.path("template_pair_label.txt"), (0, 1, 2))
-        return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2] == 1
+        return read_pairs(self.path("template_pair_label.txt"))
 
     def list_1n(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Templates and their people, of gallery_S1, gallery_S2 or probe_mixed (gallery_G1, gallery_G2 in IJB-C)."""
@@ -68,6 +67,12 @@ class Ijb:
             if os.path.exists(path):
                 return path
         raise FileNotFoundError(f"{path} does not exist: 1:N needs the two galleries' and the probes' lists.")
+
+
+def read_pairs(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """template_pair_label.txt → first template, second template, whether they are of one person (P,)."""
+    table = _numbers(path, (0, 1, 2))
+    return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2] == 1
 
 
 def _numbers(path, columns):

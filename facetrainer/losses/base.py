@@ -47,6 +47,7 @@ class FaceLoss(keras.layers.Layer):
     main_margin: str | None = None  # arguments that a stage may change while it trains
     main_scale: str | None = None
     needs_groups = False
+    class_axes: dict[str, int] = {}  # weight → its axis that counts classes
 
     def __init__(self, **kwargs):
         super().__init__(dtype="float32", name=self.short, **kwargs)

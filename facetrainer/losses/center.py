@@ -1,10 +1,14 @@
 """Losses that pull embeddings to a moving center of their class."""
 
+import logging
+
 import keras
-import numpy as np
 from keras import ops
 
+from facetrainer.io import cached
 from facetrainer.losses.base import FaceLoss, over_replicas, register, sparse
+
+log = logging.getLogger("facetrainer")
 
 
 @register
@@ -12,10 +16,11 @@ class CenterLoss(FaceLoss):
     """½‖x − c‖² to the moving center of the sample's class.  (B,), (B, D) → (B,)   Wen et al., ECCV 2016, eq. 2–4.
 
     In training each center of the batch moves by α · Σ(x − c) / (1 + n). `num_classes` and `emb_shape` may be left to
-    the trainer; `initial_file` is an .npy of centers to begin with.
+    the trainer; more classes than there are people are as many as there are. `initial_file` is an .npy of centers to begin with.
     """
 
     config, short = ("num_classes", "emb_shape", "alpha"), "center"
+    class_axes = {"centers": 0}
 
     def __init__(self, num_classes=None, emb_shape=None, alpha=0.5, initial_file=None):
         super().__init__()
@@ -33,20 +38,20 @@ class CenterLoss(FaceLoss):
         return copy
 
     def remember(self, classes, emb_shape, teacher_shape):
-        for name, found in (("num_classes", classes), ("emb_shape", emb_shape)):
-            given = getattr(self, name)
-            if given not in (None, found):
-                raise ValueError(
-                    f"{type(self).__name__}: expected {name}={found}, as in the data and the model. Received: {given}. "
-                    "Leave it out to have it set."
-                )
+        if self.emb_shape not in (None, emb_shape) or (self.num_classes or classes) < classes:
+            raise ValueError(
+                f"{type(self).__name__}: the data and the model have num_classes={classes}, emb_shape={emb_shape}. Received: "
+                f"{self.num_classes}, {self.emb_shape}. Leave both out to have them set."
+            )
+        if self.num_classes not in (None, classes):
+            log.warning("%s: num_classes is %d, as in the data, not %d", type(self).__name__, classes, self.num_classes)
         initial = self._stored((classes, emb_shape)) if self.initial_file else "zeros"
         self.centers = self.add_weight(
             (classes, emb_shape), initial, trainable=False, name="centers", aggregation="mean"
         )
 
     def _stored(self, shape):
-        stored = np.load(self.initial_file)
+        stored = cached.read_npy(self.initial_file)
         if stored.shape != shape:
             raise ValueError(f"{self.initial_file}: expected centers {shape}. Received: {stored.shape}")
         return keras.initializers.Constant(stored)

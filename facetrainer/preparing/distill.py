@@ -81,18 +81,31 @@ def Data_distiller(  # noqa: N802
     data_path, model_file=None, dest_file=None, save_npz=False, batch_size=256, use_fp16=False, limit=-1, recover=False,
     shape=None, trusted=False,
 ) -> str:  # fmt: skip
-    """Dataset and teacher (see `faces.interface`) → path of a TFRecord file of images, labels and embeddings, or of an npz.
+    """Writes a teacher's embeddings of a dataset.
 
-    The npz names the images where they are, the TFRecord holds them. `limit` > 0: the first so many images. `recover` goes on
-    with a run that was broken off, of the same teacher, type and data. Images that cannot be read are named and left out. `trusted`: see
-    `evaluation.interface`.
+    Args:
+        data_path: As `Train` takes it.
+        model_file: The teacher: a model, a model file or a function, see `evaluation.interface`. Without one, data that hold embeddings
+            already are written anew: `x.npz` → `x.tfrecord`.
+        dest_file: `.tfrecord`, which holds the images, or `.npz`, which names them. Defaults to the data's name and `_distill.tfrecord`.
+        save_npz: Ending of the default name. Defaults to `False`.
+        batch_size: Images at a time. Defaults to `256`.
+        use_fp16: Embeddings as float16. Defaults to `False`.
+        limit: Above 0, the first so many images. Defaults to `-1`.
+        recover: Go on with a run of the same teacher, type and data that was broken off. Defaults to `False`.
+        shape: `(height, width)` of the images, where the teacher leaves it open.
+        trusted: See `evaluation.interface`. Defaults to `False`.
+
+    Returns:
+        Path of the file: images, labels and embeddings. Images that cannot be read are named and left out.
+
+    Raises:
+        ValueError: There is no teacher and no embeddings, or the run that was broken off is of something else.
     """
-    if model_file is None:
-        raise ValueError("Data_distiller: no teacher given. Give model_file= a model, a model file or a callable.")
     source = sources.open_source(data_path)
-    dest = dest_file or _default_name(data_path, use_fp16) + (".npz" if save_npz else ".tfrecord")
-    if not dest.endswith((".npz", ".tfrecord")):
-        raise ValueError(f"dest_file: expected a name ending in .npz or .tfrecord. Received: {dest!r}")
+    if model_file is None:
+        return _rewritten(source, data_path, dest_file, use_fp16)
+    dest = _checked(dest_file or _default_name(data_path, use_fp16) + (".npz" if save_npz else ".tfrecord"))
     count = min(limit, len(source)) if limit > 0 else len(source)
     about = {
         "teacher": _named(model_file),
@@ -107,6 +120,26 @@ def Data_distiller(  # noqa: N802
         rows.append(found)
     _write(dest, source, rows.read()[:count])
     rows.remove()
+    return dest
+
+
+def _checked(dest):
+    if not dest.endswith((".npz", ".tfrecord")):
+        raise ValueError(f"dest_file: expected a name ending in .npz or .tfrecord. Received: {dest!r}")
+    return dest
+
+
+def _rewritten(source, data_path, dest_file, use_fp16):
+    """Embeddings that the data bring → `x.tfrecord` of `x.npz`, or `dest_file`."""
+    if source.embeddings is None:
+        raise ValueError(
+            "no teacher given, and the data hold no embeddings. Give -M (model_file=) a model, a model file or a callable."
+        )
+    dest = _checked(dest_file or os.path.splitext(os.path.basename(data_path))[0] + ".tfrecord")
+    if os.path.abspath(dest) == os.path.abspath(data_path):
+        raise ValueError(f"{data_path} is both source and target: give another dest_file.")
+    embeddings = np.asarray(source.embeddings[np.arange(len(source))])
+    _write(dest, source, embeddings.astype(np.float16) if use_fp16 else embeddings)
     return dest
 
 

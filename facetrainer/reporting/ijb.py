@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from facetrainer.evaluation.ijb import IJB_test
-from facetrainer.io import cached
+from facetrainer.io import cached, ijb
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import FARS
 from facetrainer.reporting import plots as plot
@@ -39,17 +39,44 @@ def _their_name(name):
 
 def _named_scores(scores, names, label):
     if isinstance(scores, (list, tuple)) and scores and isinstance(scores[0], str):
-        return {name: value for path in scores for name, value in _from_file(path).items()}
+        return _from_files(scores, label)
     scores = [scores] if isinstance(scores, np.ndarray) and scores.ndim == 1 else list(scores)
     names = names or [f"result {k}" for k in range(len(scores))]
     return {name: (one, np.asarray(label, bool)) for name, one in zip(names, scores, strict=True)}
 
 
-def _from_file(path):
+def _from_files(paths, label):
+    """npz of `-R -L`; .npy of scores, with labels from IJB's template_pair_label.txt among the paths, or `label`."""
+    texts = [path for path in paths if path.endswith(".txt")]
+    if len(texts) > 1:
+        raise ValueError(f"expected one file of labels. Received: {', '.join(texts)}")
+    label = ijb.read_pairs(texts[0])[2] if texts else label
+    found = {}
+    for path in (path for path in paths if path not in texts):
+        found |= _of_scores(path, label) if path.endswith(".npy") else _from_file(path, label)
+    if not found:
+        raise ValueError(f"{texts[0]} holds labels. Give files of scores too: .npy or .npz.")
+    return found
+
+
+def _of_scores(path, label):
+    scores = cached.read_npy(path)
+    if label is None or scores.shape != np.shape(label):
+        raise ValueError(
+            f"{path}: expected {'one score a label' if label is not None else 'labels beside: give IJB_template_pair_label.txt'}. "
+            f"Received: scores {scores.shape}, labels {np.shape(label)}"
+        )
+    return {os.path.splitext(os.path.basename(path))[0]: (scores, np.asarray(label, bool))}
+
+
+def _from_file(path, label):
     found = cached.read_npz(path)
-    if not {"scores", "names", "label"} <= set(found):
-        raise ValueError(f"{path}: expected scores, names and label (written with -L). Received: {sorted(found)}")
-    stem, same = os.path.splitext(os.path.basename(path))[0], found["label"].astype(bool)
+    label = found.get("label", label)
+    if not {"scores", "names"} <= set(found) or label is None:
+        raise ValueError(
+            f"{path}: expected scores, names and label (written with -L), or labels beside. Received: {sorted(found)}"
+        )
+    stem, same = os.path.splitext(os.path.basename(path))[0], np.asarray(label, bool)
     return {f"{stem} {name}": (one, same) for name, one in zip(found["names"], found["scores"], strict=True)}
 
 

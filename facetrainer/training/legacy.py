@@ -1,5 +1,6 @@
 """`Train`, as notebooks of Keras_insightface know it: its arguments, its attributes, over a `Trainer`."""
 
+import logging
 import os
 import sys
 
@@ -13,10 +14,13 @@ from facetrainer.heads import Head
 from facetrainer.models import FaceModel, saving
 from facetrainer.training.config import TrainConfig
 from facetrainer.training.schedule import KEYS, StageOptions, parse_schedule
-from facetrainer.training.store import RunStore
+from facetrainer.training.state import Origin
+from facetrainer.training.store import RunStore, read_state
 from facetrainer.training.trainer import Trainer
 from facetrainer.utils import logs
 from facetrainer.utils.memory import keep_freed_memory
+
+log = logging.getLogger("facetrainer")
 
 
 def _of(path, doc):
@@ -74,6 +78,7 @@ class Train:
         verbose: As in Keras.
         partial_fc_sample_rate: Part of the classes that a step trains on, see `PartialNormDense`. Defaults to `1`, all.
         trusted: Whether the model files given here may run code of their own, see `models.load`. Defaults to `False`.
+        output_wd_multiply: An older name of `output_weight_decay`.
 
     A loss or weight that stops being finite sends the run back to the last state, with half the learning rate; the second time it
     raises `NanError`, with the last state in place.
@@ -89,9 +94,10 @@ class Train:
         lr_warmup_steps=0, eval_freq=1, random_status=0, random_cutout_mask_area=0.0, image_per_class=0, samples_per_mining=0,
         mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
         steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
-        partial_fc_sample_rate=1.0, trusted=False,
+        partial_fc_sample_rate=1.0, trusted=False, output_wd_multiply=None,
     ):  # fmt: skip
         _refuse(locals())
+        output_weight_decay = output_weight_decay if output_wd_multiply is None else output_wd_multiply
         logs.show_messages()
         keep_freed_memory()
         stem, suffix = os.path.splitext(os.path.join("checkpoints", save_path))
@@ -135,9 +141,10 @@ class Train:
                     f"neither basic_model nor model is given, and {model} does not exist to go on from."
                 )
         if model is not None:
+            self._origin, without = _origin(model), None if isinstance(model, str) else "adam"
             model = saving.load(model, self.custom_objects, compile, trusted) if isinstance(model, str) else model
             embedder, _ = saving.split(model, basic_model if isinstance(basic_model, int) else None)
-            return embedder, model, getattr(model, "optimizer", None) or "adam"
+            return embedder, model, getattr(model, "optimizer", None) or without
         if isinstance(basic_model, str):
             return saving.split(saving.load(basic_model, self.custom_objects, False, trusted))[0], None, "adam"
         if isinstance(basic_model, keras.Model):
@@ -150,13 +157,17 @@ class Train:
         """Head, losses and optimizer of a full model, to the first stage."""
         if self._loaded is None:
             return
+        carried, people = self.trainer.carried, self._origin and self._origin.people
         head = next((one for one in reversed(self._loaded.layers) if isinstance(one, Head)), None)
         if head is not None:
-            self.trainer.carried.remember("head", head)
+            carried.remember("head", head, people)
         if isinstance(self._loaded, FaceModel):
             for slot, term in zip(self._loaded.slots, self._loaded.terms, strict=True):
-                self.trainer.carried.remember(slot, term)
-        self.trainer.carried.optimizer = getattr(self._loaded, "optimizer", None)
+                carried.remember(slot, term, people)
+        carried.optimizer = getattr(self._loaded, "optimizer", None)
+        if self.trainer.template is None and self._origin:
+            self.trainer.template = self._origin.optimizer
+            log.info("optimizer of the run that the model is of: %s, without its memory", self.trainer.template.name)
 
     # --------------------------------------------------------------------------------------------------------- doing
 
@@ -278,6 +289,19 @@ class Train:
     def is_distill_ds(self):
         """Whether the data bring a teacher's embeddings."""
         return bool(self.faces and self.faces.has_teacher)
+
+
+def _origin(model):
+    """What the run that a model file is of has written beside it, or None."""
+    path = f"{os.path.splitext(model)[0]}.state.npz" if isinstance(model, str) else ""
+    if not os.path.isfile(path):
+        return None
+    try:
+        state = read_state(path)["states"].get("origin")
+        return state and Origin.from_state(state)
+    except ValueError as error:
+        log.warning("%s: going on from the model alone, without names of people and optimizer", error)
+        return None
 
 
 def _refuse(arguments):

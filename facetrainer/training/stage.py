@@ -51,16 +51,22 @@ class Stage:
     def remember_in(self, carried: Carried) -> None:
         """Hands head, losses and optimizer on."""
         if self.model.head is not None:
-            carried.remember("head", self.model.head)
+            carried.remember("head", self.model.head, people_of(self.faces))
         for one, term in zip(self.spec.losses, self.model.terms, strict=True):
             if term.weights:
-                carried.remember(one.slot, term)
+                carried.remember(one.slot, term, people_of(self.faces))
         carried.optimizer = self.model.optimizer
 
     def close(self) -> None:
         """Lets the compiled steps go; the model itself stays usable."""
         self.model.train_function = self.model.test_function = self.model.predict_function = None
         gc.collect()
+
+
+def people_of(faces) -> list[str] | None:
+    """Names of the classes; a ready dataset has none."""
+    source = getattr(faces, "source", None)
+    return None if source is None else source.class_names
 
 
 def build_stage(
@@ -97,8 +103,11 @@ def _make_head(spec, embedder, faces, carried, config, said):
     head = _new_head(spec, faces, config, _head_decay(embedder, config.output_weight_decay))
     head.build((None, embedder.output_shape[-1]))
     head.built = True
-    moved = carried.give("head", head)
+    moved, news = carried.give("head", head, people_of(faces))
     said.append(f"head {head.name} {f'{moved} of {len(head.weights)} weights carried over' if moved else 'new'}")
+    if news:
+        said.append(news)
+        carried.forget = head.name
     return head
 
 
@@ -138,7 +147,7 @@ def _make_loss(one, spec, embedder, faces, carried, said):
     teacher = faces.teacher_width if "teacher" in term.reads else 0
     term.attach(faces.classes, embedder.output_shape[-1], teacher, ramps, one.slot)
     if term.weights:
-        moved = carried.give(one.slot, term)
+        moved, _ = carried.give(one.slot, term, people_of(faces))
         said.append(f"{type(term).__name__} {'carried over' if moved else 'new'}")
     for name, first, _ in spec.options.ramps if ramps else ():
         term.ramps[name].assign(first)
@@ -152,11 +161,13 @@ def _compile(model, spec, carried, template, config, said):
     }
     before = carried.optimizer if spec.optimizer is None else None
     new, moved = optimizers.successor(
-        keras.optimizers.get(template), model.trainable_variables, before, optimizers.needs_loss_scale(model),
+        keras.optimizers.get(template), model.trainable_variables, before, optimizers.needs_loss_scale(model), carried.forget,
         **{name: value for name, value in options.items() if value is not None},
     )  # fmt: skip
     if spec.options.clip and config.replicas > 1:
         optimizers.clip_over_replicas(new, spec.options.clip)
+    carried.forget = None
+    optimizers.warn_of_rates(new, config.lr["lr_base"])
     said.append(f"{type(new).__name__} {f'{moved} of {len(new.variables)} slots carried over' if moved else 'new'}")
     model.compile(new, steps_per_execution=config.steps_per_execution, auto_scale_loss=False)
     model.sam_rho = spec.options.sam_rho

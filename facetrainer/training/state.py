@@ -6,7 +6,9 @@ from typing import Protocol
 import keras
 import numpy as np
 
+from facetrainer import optimizers
 from facetrainer.heads import NormDense
+from facetrainer.training import growing
 from facetrainer.utils.finite import NotFiniteError, first_not_finite
 
 
@@ -94,40 +96,107 @@ class Carried:
     """Weights of heads and losses, by slot, from the last stage that had them; the next stage with the slot takes over what fits.
 
     Every stage is built from this and never from the layers of the stage before, so that a resumed run and one that was never
-    stopped do the same. The optimizer in use is handed on beside.
+    stopped do the same. The optimizer in use is handed on beside, but for its memory of variables named like `forget`.
     """
 
     def __init__(self):
-        self.kept, self.optimizer = {}, None
+        self.kept, self.optimizer, self.forget = {}, None, None
 
-    def remember(self, slot: str, layer: keras.layers.Layer) -> None:
-        """Keeps the weights of a head (slot "head") or loss."""
+    def remember(self, slot: str, layer: keras.layers.Layer, people: list[str] | None = None) -> None:
+        """Keeps the weights of a head (slot "head") or loss.
+
+        Args:
+            slot: Its name.
+            layer: The head or loss.
+            people: Names of the classes, where the data have any.
+        """
         rows = {"rows": layer.rows, "sub_centers": layer.loss_top_k} if isinstance(layer, NormDense) else {}
         weights = [[w.name, keras.ops.convert_to_numpy(w)] for w in layer.weights]
-        self.kept[slot] = {"kind": type(layer).__name__, **rows, "weights": weights}
+        named = {"people": growing.packed(people)} if people and layer.class_axes else {}
+        self.kept[slot] = {"kind": type(layer).__name__, **rows, **named, "weights": weights}
 
-    def give(self, slot: str, layer: keras.layers.Layer) -> int:
+    def give(self, slot: str, layer: keras.layers.Layer, people: list[str] | None = None) -> tuple[int, str]:
         """Copies what fits into a new layer.
 
         Within a kind weights of one name and shape fit; a head also takes those of a head of another kind with the same shapes in
-        order (softmax → cosine), and a table of centers the transposed one.
+        order (softmax → cosine), and a table of centers the transposed one. Where the data have other people, rows go by name.
+
+        Args:
+            slot: Its name.
+            layer: The new head or loss.
+            people: Names of the classes, where the data have any.
 
         Returns:
-            How many weights were copied.
+            How many weights were copied, and what became of the people where they are others.
         """
         kept = self.kept.get(slot)
         if kept is None or (slot != "head" and kept["kind"] != type(layer).__name__):
-            return 0
-        pairs = [(old, new) for old, new in _pairs(kept, layer) if np.shape(old) == tuple(new.shape)]
+            return 0, ""
+        pairs, news = self._by_name(kept, layer, people, _pairs(kept, layer))
+        pairs = [(old, new) for old, new in pairs if np.shape(old) == tuple(new.shape)]
         for old, new in pairs:
             new.assign(old)
-        return len(pairs)
+        return len(pairs), news
+
+    @staticmethod
+    def _by_name(kept, layer, people, pairs):
+        if "people" not in kept or not people or np.array_equal(kept["people"], growing.packed(people)):
+            return pairs, ""
+        before = growing.unpacked(kept["people"])
+        places = growing.places(before, people)
+        pairs = [
+            (growing.moved(old, keras.ops.convert_to_numpy(new), layer.class_axes[new.name], places, len(before)), new)
+            if new.name in layer.class_axes
+            else (old, new)
+            for old, new in pairs
+        ]
+        return pairs, growing.told(places, len(before))
 
     def state_dict(self) -> dict:
         return self.kept
 
     def load_state_dict(self, state: dict) -> None:
         self.kept = dict(state)
+
+
+class Origin:
+    """What another run needs to go on from this one's model file: who its classes are, and its optimizer's kind and settings.
+
+    Args:
+        people: Names of the classes, or None.
+        optimizer: The one in use.
+    """
+
+    def __init__(self, people: list[str] | None, optimizer: keras.optimizers.Optimizer):
+        self.people, self.optimizer = people, optimizer
+
+    def state_dict(self) -> dict:
+        inner = optimizers.inner_of(self.optimizer)
+        about = {"class": type(inner).__name__, "config": _plain_settings(inner)}
+        return {"optimizer": about, **({"people": growing.packed(self.people)} if self.people else {})}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Nothing: a run that goes on has both."""
+
+    @classmethod
+    def from_state(cls, state: dict) -> "Origin":
+        """From the "origin" of a state file.
+
+        Raises:
+            ValueError: The optimizer is none of Keras's or ours.
+        """
+        about, people = state["optimizer"], state.get("people")
+        kind = next(
+            (found for home in (optimizers, keras.optimizers) if (found := getattr(home, about["class"], None))), None
+        )
+        if not (isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)):
+            raise ValueError(f"the run's optimizer {about['class']!r} is not known. Give the stage an 'optimizer'.")
+        return cls(None if people is None else growing.unpacked(people), kind.from_config(about["config"]))
+
+
+def _plain_settings(optimizer):
+    """Numbers and texts of an optimizer's settings; the rate may be a schedule, which Train replaces."""
+    return {k: v for k, v in optimizer.get_config().items() if isinstance(v, (int, float, str, bool, type(None)))}
 
 
 def _pairs(kept, layer):

@@ -12,8 +12,8 @@ from facetrainer.training import asked, callbacks
 from facetrainer.training.config import TrainConfig, TrainingData
 from facetrainer.training.freezing import frozen_layers
 from facetrainer.training.schedule import StageSpec
-from facetrainer.training.stage import build_stage
-from facetrainer.training.state import Carried, ModelState, Named, Progress, Stateful
+from facetrainer.training.stage import build_stage, people_of
+from facetrainer.training.state import Carried, ModelState, Named, Origin, Progress, Stateful
 from facetrainer.training.store import RunStore
 from facetrainer.utils.finite import NotFiniteError
 
@@ -58,6 +58,7 @@ class Trainer:
             {f"{i} {type(one).__name__}": one for i, one in enumerate(self.users_callbacks()) if _is_stateful(one)}
         )
         found = {"progress": self.progress, "model": ModelState(self.stage.model), "carried": self.carried,
+                 "origin": Origin(people_of(self.stage.faces), self.stage.model.optimizer),
                  "history": self.history, "evaluations": named, "learning rate": self.rate, "callbacks": users}  # fmt: skip
         return {name: thing for name, thing in found.items() if _is_stateful(thing)}
 
@@ -129,6 +130,10 @@ class Trainer:
         run = asked.of_run(self.embedder, self.config, named)
         begin = self.store.enter(run, asked.of_stage(spec, self.data.faces, first_epoch), is_last)
         self.template = spec.optimizer or self.template
+        if self.template is None:
+            raise ValueError(
+                f"sch[{spec.index}]: the model file holds no optimizer to go on with. Give the stage an 'optimizer'."
+            )
         if begin is None:
             return first_epoch + spec.epochs
         names = spec.frozen([layer.name for layer in self.embedder._flatten_layers()])

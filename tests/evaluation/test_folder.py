@@ -94,7 +94,7 @@ def test_folder_command(faces, capsys, monkeypatch):
     assert "give a model with -m" in capsys.readouterr().err
 
 
-def test_folder_makes_a_verification_set(faces):
+def test_folder_makes_a_verification_set(faces, caplog):
     folder = eval_folder.Eval_folder(looks_of_floats, faces)
     folder.generate_eval_pair_bin("own.bin", 20, 30, nfold=5)
     found, same = evalbin.read_bin("own.bin")
@@ -102,8 +102,12 @@ def test_folder_makes_a_verification_set(faces):
     people = [who[image] for image in found]
     assert same.tolist() == [a == b for a, b in zip(people[::2], people[1::2], strict=True)]
     assert same.tolist() == ([True] * 4 + [False] * 6) * 5
-    with pytest.raises(ValueError, match="pairs of one person found, 1000 are asked for"):
-        folder.generate_eval_pair_bin("own.bin", 1000, 30)
+    folder.generate_eval_pair_bin("own.bin", 1000, 30)  # a small folder has fewer pairs
+    found, same = evalbin.read_bin("own.bin")
+    assert 40 < same.sum() < 1000 and (~same).sum() == 30
+    assert f"{same.sum()} pairs of one person found, 1000 were asked for" in caplog.text
+    with pytest.raises(ValueError, match="fewer than one for each of 100 folds"):
+        folder.generate_eval_pair_bin("own.bin", 1000, 30, nfold=100)
 
 
 def test_evals_command(workdir, bin_file, capsys, monkeypatch):

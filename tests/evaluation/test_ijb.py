@@ -99,9 +99,19 @@ def test_ijb_command_and_its_errors(workdir, capsys):
     assert ijb_command.main(["--plot_only", "e*.npz"]) == 0 and os.path.exists("IJB_roc.png")
     assert ijb_command.main(["-d", root, "-R", "e.npz", "-N"]) == 0
     assert ijb_command.main(["-P", "e.npz"]) == 0 and os.path.exists("IJB_1N.png")
+    # scores alone beside IJB's own labels; 1:1 and 1:N of one call are two tables
+    same = whole.data.pairs[2]
+    np.save("r100.npy", np.where(same, 0.9, 0.1))
+    labels = os.path.join(root, "IJBB", "meta", "ijbb_template_pair_label.txt")
+    capsys.readouterr()
+    assert ijb_command.main(["--plot_only", "*100*.npy", labels, "e.npz"]) == 0
+    printed = capsys.readouterr().out
+    assert "r100" in printed and "TAR at FAR" in printed and "DIR@FAR" in printed and "gallery 1 top-1" in printed
     for call, message in (
         (["-d", "nowhere", "-m", "x.keras"], "IJBB_face_tid_mid.txt".lower()),
         (["-P", "none*.npz"], "no file is named like"),
+        (["-P", "r100.npy"], "give IJB_template_pair_label.txt"),
+        (["-P", labels], "Give files of scores too"),
         (["-d", root, "-m", "none.onnx"], "does not exist"),
     ):
         assert ijb_command.main(call) == 1 and message in capsys.readouterr().err

@@ -2,6 +2,7 @@ import json
 import os
 
 import numpy as np
+import pytest
 
 from facetrainer.reporting import plots as plot
 
@@ -31,7 +32,9 @@ def test_stages_join_on(tmp_path):
     assert together[2].get_title() == "lfw, agedb_30"
     skipped, _ = plot.hist_plot_split(values, [2, 3], skip_epochs=2)
     assert skipped[0].lines[0].get_xdata().tolist() == [3, 4, 5]
-    some, _ = plot.hist_plot_split(values, customs=["cfp_fp", "lfw", "lr"])  # a set that this history has not is left out
+    some, _ = plot.hist_plot_split(
+        values, customs=["cfp_fp", "lfw", "lr"]
+    )  # a set that this history has not is left out
     assert [panel.get_title() for panel in some] == ["loss", "accuracy", "lfw", "lr"]
 
 
