@@ -284,9 +284,19 @@ def write_shard(path: str, samples) -> int:
 
 
 def open_source(path: str, rule: Callable[[str], str] | None = None) -> Source:
-    """Folder, InsightFace directory, `.rec`, list (`.csv`, `.lst`, `.txt`, `.npz`), or `.tfrecord` shards → Source.
+    """Opens a set of faces.
 
-    Shards: a file, a pattern, or the folder that holds them.
+    Args:
+        path: Folder of people, InsightFace directory, `.rec`, CelebA's root (`Anno/`, `Img/`), list (`.csv`, `.lst`, `.txt`, `.npz`), or
+            `.tfrecord` shards: a file, a pattern, or the folder that holds them.
+        rule: Function of an image's path → its person, for folders. Defaults to the folder that holds it.
+
+    Returns:
+        The source: labels, names of the people, images by number.
+
+    Raises:
+        FileNotFoundError: There is nothing at `path`.
+        ValueError: It is none of these, or empty.
     """
     path = os.path.expanduser(str(path))
     if path.endswith(".tfrecord"):
@@ -310,9 +320,15 @@ def open_source(path: str, rule: Callable[[str], str] | None = None) -> Source:
     )
 
 
+CELEBA = ("Anno/identity_CelebA.txt", "identity_CelebA.txt")
+
+
 def _open_folder(path, rule):
     if os.path.exists(os.path.join(path, "train.rec")):
         return RecordSource(os.path.join(path, "train.rec"))
+    for name in CELEBA if rule is None else ():
+        if os.path.exists(os.path.join(path, name)):
+            return ListSource(*lists.read_list(os.path.join(path, name)))
     shards = glob.glob(os.path.join(glob.escape(path), "*.tfrecord"))
     return _open_shards(shards, path) if shards else FolderSource(path, rule)
 

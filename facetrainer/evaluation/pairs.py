@@ -59,7 +59,7 @@ def read_pairs(path: str, pairs_file: str | None = None) -> Pairs:
     """`.bin` file, a folder with a pairs file in it, or a pairs file, → Pairs.
 
     A pairs file (`pairs.txt` or `pairs.csv` in the folder unless given) has lines `first second 0|1` with paths below the
-    folder, separated by blanks or commas, or LFW's own `person i j` / `person i other j`.
+    folder or its `images/`, separated by blanks or commas, or LFW's own `person i j` / `person i other j`.
     """
     path = os.path.expanduser(str(path))
     if os.path.isdir(path):
@@ -82,10 +82,24 @@ def _find_pairs_file(folder):
     )
 
 
+class _Files:
+    """Where the images that a list names lie: below the folder or its `images/`; LFW's list has no suffix, crops may be .png."""
+
+    def __init__(self, folder):
+        inner = os.path.join(folder, "images")
+        self.folders = [folder, inner] if os.path.isdir(inner) else [folder]
+
+    def __call__(self, path):
+        wanted = [os.path.join(folder, path) for folder in self.folders]
+        others = [os.path.splitext(one)[0] + suffix for one in wanted for suffix in (".png", ".jpeg", ".bmp")]
+        return next((one for one in [*wanted, *others] if os.path.exists(one)), wanted[0])
+
+
 def _folder_pairs(folder, pairs_file):
     first, second, same = lists.read_pairs(pairs_file)
     paths = [path for pair in zip(first, second, strict=True) for path in pair]
-    images, names = [read_bytes(os.path.join(folder, path)) for path in paths], tuple(map(os.path.dirname, paths))
+    files = _Files(folder)
+    images, names = [read_bytes(files(path)) for path in paths], tuple(map(os.path.dirname, paths))
     named = all(names) and np.array_equal(np.array(names)[::2] == np.array(names)[1::2], same)
     return Pairs(
         os.path.basename(os.path.abspath(folder)),

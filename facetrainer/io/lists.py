@@ -15,24 +15,51 @@ IMAGE_COLUMNS, PERSON_COLUMNS = (
 
 
 def read_list(path: str) -> tuple[list[str], list[str]]:
-    """Lines of image and person → (paths, people); ValueError names the line that is none.
+    """Reads a list of images and their people.
 
     csv: with a header (`image,person`) or image first. `.lst` and `label.txt`, tab-separated: `index label path` as im2rec
-    writes it, `1 path label …` as InsightFace does, or `path label`. Relative paths lie below the list's folder.
+    writes it, `1 path label …` as InsightFace does, or `path label`. Blanks: `path label` (CASIA-WebFace's and SphereFace's lists,
+    identity_CelebA.txt), or the path alone, whose folder is the person (VGGFace2's).
+
+    Args:
+        path: The list. Relative paths lie below its folder, those of CelebA's list in `img_align_celeba` near it.
+
+    Returns:
+        Paths and people.
+
+    Raises:
+        ValueError: A line is none of these; the message has its number.
     """
-    text = _text(path)
-    delimiter = "\t" if "\t" in text.split("\n", 1)[0] else ","
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row and any(row)]
-    except csv.Error as error:
-        raise ValueError(f"{path} is no list that can be read: {error}") from None
+    rows = _rows(path)
     if not rows:
         raise ValueError(f"{path} is empty. Expected lines 'image,person'.")
     image, person = _columns(rows[0])
     rows = rows if image < 0 else rows[1:]
     pairs = [_row(row, image, person, f"{path}, line {number}") for number, row in enumerate(rows, 1 + (image >= 0))]
-    home = os.path.dirname(os.path.abspath(path))
+    home = _home(os.path.dirname(os.path.abspath(path)), pairs[0][0] if pairs else "")
     return [os.path.join(home, name) for name, _ in pairs], [who for _, who in pairs]
+
+
+def _rows(path):
+    text = _text(path)
+    first = text.strip().split("\n", 1)[0]
+    delimiter = next((mark for mark in "\t," if mark in first), None)
+    if delimiter is None:
+        return [line.rsplit(None, 1) for line in text.split("\n") if line.strip()]
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        return [row for row in rows if row and any(row)]
+    except csv.Error as error:
+        raise ValueError(f"{path} is no list that can be read: {error}") from None
+
+
+PLACES = ("", "../Img/img_align_celeba", "../img_align_celeba", "img_align_celeba")
+
+
+def _home(folder, image):
+    """Where the images of a list lie: below its folder, or where CelebA has them."""
+    homes = [os.path.normpath(os.path.join(folder, place)) for place in PLACES]
+    return next((home for home in homes if os.path.exists(os.path.join(home, image))), folder)
 
 
 def _text(path):
@@ -61,6 +88,8 @@ def _row(row, image, person, where):
         return row[0], row[1]
     if image < 0 and len(row) > 2:
         return (row[-1], row[1]) if _is_number(row[1]) else (row[1], row[2])
+    if len(row) == 1 and os.path.dirname(row[0]):
+        return row[0].strip(), os.path.basename(os.path.dirname(row[0]))
     raise ValueError(f"{where}: expected an image and a person. Received: {row}")
 
 
