@@ -18,6 +18,8 @@ from facetrainer.data.sources import Source, open_source
 
 log = logging.getLogger("facetrainer")
 
+MOST_UNREADABLE, FEW = 0.02, 3  # part of the images, and a number that is never too many
+
 
 def strategy() -> tf.distribute.Strategy:
     """The strategy whose scope this is called in; the default one has one replica."""
@@ -42,7 +44,8 @@ class Faces:
 
     With a teacher there is "teacher" (B, D) beside; with `mixup`, α of the Beta distribution, an image is "mix" (B,) of the
     one labelled so and for the rest another of the batch, labelled "labels2" (Zhang et al., arXiv:1710.09412). `skipped`
-    names the images that could not be decoded; another image stands in their place.
+    names the images that could not be read; another image stands in their place, and the next epoch tries them again. `failure` is what
+    ended the reading, which TensorFlow wraps: more than MOST_UNREADABLE of the images, or an augmentation that gives something else.
     """
 
     source: Source
@@ -54,6 +57,10 @@ class Faces:
     mixup: float = 0.0
     workers: int = tf.data.AUTOTUNE
     skipped: dict = dataclasses.field(default_factory=dict)
+    failure: Exception | None = None
+
+    def __post_init__(self):
+        self._tried = {}  # image that could not be read → in which epoch
 
     @property
     def steps(self):
@@ -133,12 +140,19 @@ class Faces:
 
     def load(self, epoch: int, step: int, indices: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Indices (B,) → images uint8 and what goes with them by name, as in a batch."""
+        try:
+            return self._load(epoch, step, indices)
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def _load(self, epoch, step, indices):
         rng = np.random.default_rng((self.seed, int(epoch), int(step), 1))
         images, used = np.empty((len(indices), *self.shape), np.uint8), np.empty(len(indices), np.int64)
         for row, i in enumerate(indices):
-            used[row], image = self._readable(int(i))
+            used[row], image = self._readable(int(i), int(epoch))
             for change in self.augmentations:
-                image = change(image, rng)
+                image = self._changed(image, change, rng)
             images[row] = image if self.shape[2] == 3 else grey(image)
         named = {"labels": self.source.labels[used]}
         if self.mixup:
@@ -158,17 +172,41 @@ class Faces:
             return np.asarray(self.teacher(normalised(images)), np.float32)
         return np.asarray(self.source.embeddings[used], np.float32)
 
-    def _readable(self, i):
-        """Sample `i`, or the next one that can be decoded."""
+    def _changed(self, image, change, rng):
+        changed, expected = change(image, rng), (*self.shape[:2], 3)
+        if getattr(changed, "dtype", None) != np.uint8 or changed.shape != expected:
+            raise ValueError(
+                f"augmentation {change!r}: expected an image uint8 {expected}, 0 to 255. Received: "
+                f"{getattr(changed, 'dtype', type(changed).__name__)} {getattr(changed, 'shape', '')}"
+            )
+        return changed
+
+    def _readable(self, i, epoch):
+        """Sample `i`, or the next one that can be read in this epoch."""
         for j in itertools.chain(range(i, len(self.source)), range(i)):
-            if j in self.skipped:
+            if self._tried.get(j) == epoch:
                 continue
             try:
-                return j, decode(self.source.read(j), self.shape[:2])
+                image = decode(self.source.read(j), self.shape[:2])
             except (ValueError, OSError) as error:
-                self.skipped[j] = f"{self.source.name(j)}: {error}"
-                log.warning("skipped image %d so far: %s", len(self.skipped), self.skipped[j])
+                self._skip(j, epoch, error)
+            else:
+                self.skipped.pop(j, None)
+                return j, image
         raise ValueError(f"none of the {len(self.source)} images can be decoded; the first: {self.skipped[i]}")
+
+    def _skip(self, j, epoch, error):
+        is_news = j not in self.skipped
+        self._tried[j], self.skipped[j] = epoch, f"{self.source.name(j)}: {error}"
+        if is_news:
+            log.warning("skipped image %d so far: %s", len(self.skipped), self.skipped[j])
+        count, whole = len(self.skipped), len(self.source)
+        if FEW < count > MOST_UNREADABLE * whole:
+            some = "\n  ".join(list(self.skipped.values())[:10])
+            raise ValueError(
+                f"{count} of {whole} images cannot be read, more than {MOST_UNREADABLE:.0%}: training stops. `prepare_data.py check` names "
+                f"all. The first:\n  {some}"
+            )
 
 
 @dataclasses.dataclass

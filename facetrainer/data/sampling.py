@@ -1,6 +1,5 @@
 """Which samples make which batch: functions of (seed, epoch), so that a run can stop anywhere and go on."""
 
-import collections
 import dataclasses
 
 import numpy as np
@@ -47,7 +46,7 @@ class PeopleByImages:
     """P×K batches: `image_per_class` images of each of P different people, always full.
 
     An epoch shows every image of everybody who has at least two, in groups of K; the last group of a person is filled up
-    with images of theirs drawn again. Nobody stands twice in one batch.
+    with images of theirs drawn again, a batch with people drawn again. Nobody stands twice in one batch.
     """
 
     labels: np.ndarray
@@ -75,26 +74,32 @@ class PeopleByImages:
         return self.batch_size // self.image_per_class
 
     @property
-    def steps(self):
+    def _groups_of(self):
+        """Groups of each person in an epoch."""
         counts = np.bincount(self.labels)
-        return max(int(np.sum(-(-counts[counts >= 2] // self.image_per_class))) // self.per_batch, 1)
+        return -(-counts // self.image_per_class) * (counts >= 2)
+
+    @property
+    def steps(self):
+        groups = self._groups_of
+        return max(-(-int(groups.sum()) // self.per_batch), int(groups.max()))
 
     def __call__(self, seed, epoch):
         rng = np.random.default_rng((seed, epoch))
         owners, groups = self._groups(rng)
+        place = self._spread(owners, rng)
+        order, edges = np.argsort(place, kind="stable"), np.cumsum(np.bincount(place, minlength=self.steps))[:-1]
         batches = np.empty((self.steps, self.per_batch, self.image_per_class), np.int32)
-        waiting, rest = collections.deque(), iter(rng.permutation(len(groups)).tolist())
-        for batch in batches:
-            chosen = self._different(owners, waiting, rest)
+        for batch, chosen in zip(batches, np.split(order, edges)):
             batch[: len(chosen)] = groups[chosen]
-            batch[len(chosen) :] = self._drawn(owners[chosen], self.per_batch - len(chosen), rng)
+            batch[len(chosen) :] = groups[self._others(owners, chosen, rng)]
         return batches.reshape(self.steps, self.batch_size)
 
     def _groups(self, rng):
         """Persons (n,) and K indices of each (n, K): all images in random order, the last group of a person filled up."""
         counts, mixed = np.bincount(self.labels), rng.permutation(np.arange(len(self.labels), dtype=np.int32))
         mixed = mixed[np.argsort(self.labels[mixed], kind="stable")]
-        per_person = -(-counts // self.image_per_class) * (counts >= 2)
+        per_person = self._groups_of
         owners = np.repeat(np.arange(len(counts)), per_person)
         number = np.arange(len(owners)) - np.repeat(np.cumsum(per_person) - per_person, per_person)
         places = number[:, None] * self.image_per_class + np.arange(self.image_per_class)
@@ -102,26 +107,22 @@ class PeopleByImages:
         places = np.where(places < have, places, (rng.random(places.shape) * have).astype(np.int64))
         return owners, mixed[(np.cumsum(counts) - counts)[owners][:, None] + places]
 
-    def _different(self, owners, waiting, rest):
-        """The next groups of different people, those that had to wait first; the ones passed over wait."""
-        chosen, people, passed = [], set(), []
-        while len(chosen) < self.per_batch:
-            group = waiting.popleft() if waiting else next(rest, None)
-            if group is None:
-                break
-            if owners[group] in people:
-                passed.append(group)
-            else:
-                chosen.append(group)
-                people.add(owners[group])
-        waiting.extendleft(reversed(passed))
-        return chosen
+    def _spread(self, owners, rng):
+        """Batch of each group: people in random order are dealt out like cards, so that nobody's groups meet."""
+        dealt = np.argsort(rng.permutation(owners.max() + 1)[owners], kind="stable")
+        place = np.empty(len(owners), np.int64)
+        place[dealt] = np.arange(len(owners)) % self.steps
+        return rng.permutation(self.steps)[place]
 
-    def _drawn(self, taken, count, rng):
-        """K images of each of `count` other people: when the groups left over do not fill a batch."""
-        others = rng.permutation(np.setdiff1d(self.people, taken))[:count] if count else []
-        drawn = [rng.choice(np.flatnonzero(self.labels == person), self.image_per_class) for person in others]
-        return np.array(drawn, np.int32).reshape(count, self.image_per_class)
+    def _others(self, owners, chosen, rng):
+        """Groups of other people, where those that were dealt to a batch do not fill it."""
+        taken, more = set(owners[chosen].tolist()), []
+        while len(chosen) + len(more) < self.per_batch:
+            group = int(rng.integers(len(owners)))
+            if owners[group] not in taken:
+                taken.add(int(owners[group]))
+                more.append(group)
+        return np.array(more, np.int64)
 
 
 def order(labels, batch_size, image_per_class, balanced):

@@ -197,14 +197,19 @@ class Trainer:
         at, faces = self.progress, self.stage.faces
         self.train_ds = faces.epochs(at, faces.steps - at.step)
         metrics, self.metrics = self.metrics, None
-        self.stage.model.fit(
-            self.train_ds,
-            epochs=at.epoch + 1 if at.step else last,
-            initial_epoch=at.epoch,
-            callbacks=[callbacks.Clock(at, faces.steps, metrics), *self._stage_callbacks(first_epoch)],
-            shuffle=False,
-            verbose=self.config.verbose,
-        )
+        try:
+            self.stage.model.fit(
+                self.train_ds,
+                epochs=at.epoch + 1 if at.step else last,
+                initial_epoch=at.epoch,
+                callbacks=[callbacks.Clock(at, faces.steps, metrics), *self._stage_callbacks(first_epoch)],
+                shuffle=False,
+                verbose=self.config.verbose,
+            )
+        except Exception:
+            if getattr(faces, "failure", None) is None:
+                raise
+            raise faces.failure from None  # which TensorFlow has wrapped into an error of its own
 
     def _roll_back(self, error):
         """The last good state with half the learning rate, once a run; the second time the error, with the good state in place."""

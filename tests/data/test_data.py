@@ -74,6 +74,24 @@ def test_every_image_is_seen_in_groups():
         assert batches.shape == (order.steps, 8)
         for batch in batches:
             assert len(set(labels[batch][::4])) == 2
+        assert set(batches.ravel()) == set(np.flatnonzero(labels > 0))
+
+
+@pytest.mark.parametrize(("people", "images", "p"), [(43, 3, 8), (9, 5, 8), (8, 2, 8), (101, 7, 4)])
+def test_groups_leave_nobody_out(people, images, p):
+    """Of 43 people with 3 images 3 were missed in every epoch."""
+    order = data.PeopleByImages(np.repeat(np.arange(people), images).astype(np.int32), 4 * p, 4)
+    for epoch in range(3):
+        batches = order(7, epoch)
+        assert set(batches.ravel()) == set(range(people * images))
+        owners = order.labels[batches].reshape(-1, p, 4)
+        assert (owners == owners[:, :, :1]).all() and all(len(set(row)) == p for row in owners[:, :, 0].tolist())
+
+
+def test_one_person_with_most_of_the_images():
+    labels = np.repeat(np.arange(5), [40, 2, 2, 2, 2]).astype(np.int32)
+    order = data.PeopleByImages(labels, 8, 4)
+    assert order.steps == 10 and set(order(0, 0).ravel()) == set(range(48))
 
 
 @pytest.mark.parametrize(("status", "steps"), [(-1, 0), (0, 1), (1, 2), (2, 2), (3, 3), (100, 2)])
