@@ -33,7 +33,7 @@ def make(data_path, save_path="run.keras", seed=0, **kwargs):
     """A `Train` in the working folder."""
     keras.utils.set_random_seed(seed)
     model = {} if "model" in kwargs or "basic_model" in kwargs else {"basic_model": tiny_model()}
-    options = {"batch_size": 16, "lr_base": 0.05, "random_status": 0, "verbose": 0}
+    options = {"batch_size": 16, "lr_base": 0.05, "random_status": 0, "verbose": 0, "report": False}
     return Train(data_path, save_path, **{**options, **model, **kwargs})
 
 

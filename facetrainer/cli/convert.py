@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("import", help="file of another program → .keras")
     one.add_argument("file", help=".pt, .pth, .onnx, -symbol.json, .params, .h5, SavedModel folder")
-    one.add_argument("-o", "--output", help="default: the file's name with .keras, _basic.keras for a .keras")
+    one.add_argument("-o", "--output", help="default: the file's name with .keras, _basic.keras for a .keras, in this folder")
     one.add_argument("--size", type=int, nargs=2, default=(112, 112), metavar=("H", "W"), help="of the images, 112 112")
     one.set_defaults(work=import_)
 
@@ -92,7 +92,7 @@ def import_(a) -> None:
     """`import`: write the Keras model, then run its source beside it where that can be run."""
     model, _ = open_model(a.file, a.size, a.trusted)
     stem, suffix = os.path.splitext(os.path.normpath(a.file))
-    output = a.output or stem + ("_basic.keras" if suffix == ".keras" else ".keras")
+    output = a.output or os.path.basename(stem) + ("_basic.keras" if suffix == ".keras" else ".keras")
     models.save(model, output)
     print(f"{output}: {about(model)}")
     try:

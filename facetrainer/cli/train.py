@@ -72,5 +72,6 @@ def train(trainer, sch: list[dict]) -> None:
     rows += [("trained", one.evaluate()) for one in trainer.my_evals]
     if rows:
         print(tables.accuracy_table(rows) + "\n")
-    files = [trainer.stem + trainer.suffix, *tables.pictures(trainer, untrained), page.write(trainer)]
+    pages = [page.path_of(trainer)] if trainer.report else []
+    files = [trainer.stem + trainer.suffix, *tables.pictures(trainer, untrained), *pages]
     print(f"{time.time() - begin:.0f} s. Written:", *files, sep="\n  ")

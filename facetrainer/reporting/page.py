@@ -16,9 +16,14 @@ table{border-collapse:collapse;font-size:13px}td,th{padding:.25em .7em;border-bo
 img{max-width:100%}.wide{overflow-x:auto}h2{margin-top:2em}"""
 
 
+def path_of(trainer) -> str:
+    """Where `Train` writes its page."""
+    return f"{trainer.stem}_report.html"
+
+
 def write(trainer, path: str | None = None, pairs: int = 8) -> str:
     """Finished `Train` → page with curves, table of epochs, and for each evaluation set numbers, ROC, DET, scores, best and worst pairs."""
-    path = path or f"{trainer.stem}_report.html"
+    path = path or path_of(trainer)
     history = trainer.my_history.history
     parts = [_numbers(trainer), "<h2>Training</h2>", _figure(plot.history(history), "curves of the run")]
     parts += ["<h2>Epochs</h2>", _table(report.history_frame(history))]

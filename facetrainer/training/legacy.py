@@ -78,6 +78,7 @@ class Train:
         verbose: As in Keras.
         partial_fc_sample_rate: Part of the classes that a step trains on, see `PartialNormDense`. Defaults to `1`, all.
         trusted: Whether the model files given here may run code of their own, see `models.load`. Defaults to `False`.
+        report: Write `checkpoints/x_report.html`, the run on one page, at the end of `train`. Defaults to `True`.
         output_wd_multiply: An older name of `output_weight_decay`.
 
     A loss or weight that stops being finite sends the run back to the last state, with half the learning rate; the second time it
@@ -94,9 +95,10 @@ class Train:
         lr_warmup_steps=0, eval_freq=1, random_status=0, random_cutout_mask_area=0.0, image_per_class=0, samples_per_mining=0,
         mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
         steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
-        partial_fc_sample_rate=1.0, trusted=False, output_wd_multiply=None,
+        partial_fc_sample_rate=1.0, trusted=False, report=True, output_wd_multiply=None,
     ):  # fmt: skip
         _refuse(locals())
+        self.report = report
         output_weight_decay = output_weight_decay if output_wd_multiply is None else output_wd_multiply
         logs.show_messages()
         keep_freed_memory()
@@ -186,7 +188,19 @@ class Train:
             NanError: A loss or weight stopped being finite twice.
         """
         with self.strategy.scope():
-            return self.trainer.fit(self.plan(train_schedule), initial_epoch)
+            epoch = self.trainer.fit(self.plan(train_schedule), initial_epoch)
+        if self.report and self.trainer.stage is not None:
+            self._write_report()
+        return epoch
+
+    def _write_report(self):
+        """A page that fails costs no run."""
+        from facetrainer.reporting import page
+
+        try:
+            log.info("%s", page.write(self))
+        except Exception as error:
+            log.warning("the report could not be written: %s: %s", type(error).__name__, error)
 
     def plan(self, train_schedule) -> list:
         """A schedule, read whole, with this trainer's defaults; no image is read."""

@@ -30,7 +30,7 @@ def test_a_person_who_is_away_for_an_epoch_comes_back(home, monkeypatch):
             os.rename(home / names[epoch - 1], home / name)
         found = [faces.load(epoch, 0, np.array([i]))[1]["labels"][0] for i in range(18, 21)]
         assert (found == [3, 3, 3]) == (name == "p3")
-    assert not faces.skipped
+    assert not [j for j in faces.skipped if 18 <= j < 21]
 
 
 def test_too_many_unreadable_images_stop_the_run_with_their_names(home, workdir):
