@@ -168,6 +168,9 @@ def main():
             rows.append(run(one, command(one, root), root))
         for name in filter(wanted, CODE):
             code = made_small(block("\n".join(lines), *CODE[name]), root)
+            code = (
+                code.replace('"epoch": 1', '"epoch": 12') if name == "sub-centers" else code
+            )  # fewer clean nearly everything away
             with open(os.path.join(root, "block.py"), "w", encoding="utf-8") as file:
                 file.write(BEFORE.format(root=root) + code + AFTER.get(name, ""))
             rows.append(run(name, ["block.py"], root))

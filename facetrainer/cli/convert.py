@@ -43,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("import", help="file of another program → .keras")
     one.add_argument("file", help=".pt, .pth, .onnx, -symbol.json, .params, .h5, SavedModel folder")
-    one.add_argument("-o", "--output", help="default: the file's name with .keras, _basic.keras for a .keras, in this folder")
+    one.add_argument(
+        "-o", "--output", help="default: the file's name with .keras, _basic.keras for a .keras, in this folder"
+    )
     one.add_argument("--size", type=int, nargs=2, default=(112, 112), metavar=("H", "W"), help="of the images, 112 112")
     one.set_defaults(work=import_)
 

@@ -31,6 +31,8 @@ class eval_callback(keras.callbacks.Callback):
     Attributes:
         clock: The run's `Progress`, set by `Train`; without one batches are counted here.
         measuring: Context manager to measure and save in, such as running means in the place of the weights.
+        embs: Embeddings of the last time, `(2 n, D)`; None before.
+        scores: Their cosines, `(n,)`.
 
     `logs` receive `{name}` (max accuracy), `{name}_thresh`, `{name}_10fold`, `{name}_auc` and `{name}_tar@...`.
     """
@@ -50,12 +52,14 @@ class eval_callback(keras.callbacks.Callback):
         self.test_names, self.max_accuracy, self.acc_thresh, self.cur_acc = self.pairs.name, 0.0, 0.0, 0.0
         self.save_model, self.saved, self.result, self.epoch, self.step = save_model, None, None, 0, 0
         self.clock, self.measuring = None, contextlib.nullcontext
+        self.embs, self.scores = None, None
 
     def evaluate(self) -> Verification:
         """Embeds and scores now, inside `measuring()`."""
         with self.measuring():
-            scores = pair_scores(self.embed(self.images, self.flip))
-        self.result = verify(scores, self.pairs.same, self.pairs.name, self.flip, self.pairs.sha256)
+            self.embs = self.embed(self.images, self.flip)
+        self.scores = pair_scores(self.embs)
+        self.result = verify(self.scores, self.pairs.same, self.pairs.name, self.flip, self.pairs.sha256)
         self.cur_acc, self.acc_thresh = self.result.max_accuracy, self.result.threshold
         return self.result
 

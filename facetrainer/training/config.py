@@ -33,7 +33,6 @@ class TrainConfig:
     teacher: Callable | None = None
     seed: int = 0
     checkpoint_freq: int = 0
-    tensorboard: str | None = None
     verbose: int = 1
     output_weight_decay: float = 1.0
     pretrained: str | None = None

@@ -74,7 +74,9 @@ class Train:
         seed: Of the order of samples, augmentation, heads and losses. Defaults to `0`.
         resume: Go on from the run's state. `False` starts anew, the state is kept as `.old`. Defaults to `True`.
         checkpoint_freq: Write the state every so many batches, besides each epoch. Defaults to `0`.
-        tensorboard: Folder for its logs.
+        tensorboard: Folder for its logs: numbers by step and epoch, images as the network sees them, ROC, embeddings of the last
+            evaluation set, the schedule. Needs the extra `board`.
+        stop_after: Default of the stage key `stop_after`.
         verbose: As in Keras.
         partial_fc_sample_rate: Part of the classes that a step trains on, see `PartialNormDense`. Defaults to `1`, all.
         trusted: Whether the model files given here may run code of their own, see `models.load`. Defaults to `False`.
@@ -95,7 +97,7 @@ class Train:
         lr_warmup_steps=0, eval_freq=1, random_status=0, random_cutout_mask_area=0.0, image_per_class=0, samples_per_mining=0,
         mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
         steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
-        partial_fc_sample_rate=1.0, trusted=False, report=True, output_wd_multiply=None,
+        partial_fc_sample_rate=1.0, trusted=False, stop_after=0, report=True, output_wd_multiply=None,
     ):  # fmt: skip
         _refuse(locals())
         self.report = report
@@ -116,10 +118,10 @@ class Train:
             lr={"lr_base": lr_base, "lr_decay": lr_decay, "lr_decay_steps": lr_decay_steps, "lr_min": lr_min,
                 "lr_warmup_steps": lr_warmup_steps},
             options=StageOptions(mixup=float(mixup_alpha), sam_rho=float(sam_rho), image_per_class=image_per_class,
-                                 sample_rate=partial_fc_sample_rate, vpl=vpl),
+                                 sample_rate=partial_fc_sample_rate, stop_after=stop_after, vpl=vpl),
             augmentations=list(augmentations), eval_freq=eval_freq, teacher_given=teacher_model_interf,
             teacher=None if teacher_model_interf is None else interface(teacher_model_interf, trusted=trusted), seed=seed,
-            checkpoint_freq=checkpoint_freq, tensorboard=tensorboard, verbose=shown if verbose == "auto" else verbose,
+            checkpoint_freq=checkpoint_freq, verbose=shown if verbose == "auto" else verbose,
             output_weight_decay=output_weight_decay, pretrained=pretrained, steps_per_execution=steps_per_execution or 1,
         )  # fmt: skip
         store = RunStore(f"{stem}.state.npz", resume)
@@ -132,7 +134,16 @@ class Train:
             evaluations[-1].save_model = stem + self.config.suffix
         self.eval_paths = list(eval_paths)
         self.trainer = Trainer(embedder, self.config, evaluations, store, template)
+        if tensorboard:
+            self._add_board(tensorboard)
         self._hand_on()
+
+    def _add_board(self, folder):
+        """Now, so that a missing package is told before the first epoch."""
+        from facetrainer.reporting.board import Board
+
+        self.trainer.board = Board(folder)
+        self.trainer.board.trainer = self.trainer
 
     def _open_model(self, basic_model, model, compile, trusted):
         """→ basic model, full model or None, optimizer to begin with."""

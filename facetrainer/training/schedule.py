@@ -42,6 +42,7 @@ class StageOptions:
         clip: Largest norm of the whole gradient; 0 is off.
         image_per_class: Images of an identity in a batch; 0 draws images one by one.
         sample_rate: Part of the classes that a step trains on.
+        stop_after: Epochs without a better accuracy on the last evaluation set after which the stage ends; 0 is off.
         vpl: Arguments of `NormDenseVPL`, or None.
     """
 
@@ -57,6 +58,7 @@ class StageOptions:
     clip: float = 0.0
     image_per_class: int = 0
     sample_rate: float = 1.0
+    stop_after: int = 0
     vpl: dict | None = None
 
     def changed(self) -> dict:
@@ -140,7 +142,7 @@ KEYS = {
     "embLossTypes": None, "embLossWeights": 1, "tripletAlpha": 0.35, "alpha": None,
     "centerloss": 0, "triplet": 0, "distill": 0,
     "freeze": None, "scale": None, "margin": None, "ema": 0, "sam_rho": None, "mixup": None, "balanced": 0, "accumulate": 1,
-    "clip": 0,
+    "clip": 0, "stop_after": None,
 }  # fmt: skip
 
 
@@ -201,6 +203,7 @@ def _options(entry, stage, defaults):
         "balanced": float(entry["balanced"]) if entry.get("balanced") is True else _number(entry, "balanced", most=1),
         "accumulate": _number(entry, "accumulate", int, 1),
         "clip": _number(entry, "clip"),
+        "stop_after": _number(entry, "stop_after", int),
     }
     given = {name: value for name, value in given.items() if value is not None}
     groups = defaults.image_per_class or (4 if stage.needs_groups else 0)

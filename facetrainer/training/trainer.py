@@ -34,7 +34,8 @@ class Trainer:
         progress: The clock.
         stage: The stage in work, or the last one; None before the first.
         carried: What stages hand on.
-        history, rate, stopper, checkpoint: Callbacks that live as long as the run; each may be replaced, or set to None.
+        history, rate, stopper, checkpoint, board: Callbacks that live as long as the run; each may be replaced, or set to None.
+        patience: Ends the stage in work early; None where it may not.
         callbacks: Callbacks of the stage in work; what is appended here stays for all stages.
         custom_callbacks: Further callbacks of the user's.
     """
@@ -48,6 +49,7 @@ class Trainer:
         self.rate, self.metrics, self.train_ds, self.model_checkpoint = None, None, None, None
         self.custom_callbacks, self.callbacks, self._own, self._frozen = [], [], [], None
         self._unfinished, self._has_rate = None, False
+        self.board, self.patience = None, None
 
     # ------------------------------------------------------------------------------------------------------ states
 
@@ -58,8 +60,9 @@ class Trainer:
             {f"{i} {type(one).__name__}": one for i, one in enumerate(self.users_callbacks()) if _is_stateful(one)}
         )
         found = {"progress": self.progress, "model": ModelState(self.stage.model), "carried": self.carried,
-                 "origin": Origin(people_of(self.stage.faces), self.stage.model.optimizer),
-                 "history": self.history, "evaluations": named, "learning rate": self.rate, "callbacks": users}  # fmt: skip
+                 "origin": Origin(people_of(self.stage.faces), self.stage.model.optimizer), "patience": self.patience,
+                 "board": self.board, "history": self.history, "evaluations": named, "learning rate": self.rate,
+                 "callbacks": users}  # fmt: skip
         return {name: thing for name, thing in found.items() if _is_stateful(thing)}
 
     def _name(self, evaluation):
@@ -95,7 +98,7 @@ class Trainer:
             try:
                 for spec in specs:
                     epoch = self._run(self._with_teacher(spec), epoch, spec is specs[-1])
-                    if self.stage is not None and self.stage.model.stop_training:
+                    if self.stage is not None and self.stage.model.stop_training and not self._is_over():
                         break
                 else:
                     ended = True
@@ -142,7 +145,11 @@ class Trainer:
             with contextlib.nullcontext() if self.stopper is None else self.stopper.listening():
                 self._fit(first_epoch, first_epoch + spec.epochs)
             self._end()
-        return self.progress.epoch
+        return first_epoch + spec.epochs if self._is_over() else self.progress.epoch
+
+    def _is_over(self):
+        """Whether the stage has ended early, as it was asked to; the next one begins with the epoch that it was planned for."""
+        return self.patience is not None and self.patience.is_over
 
     def _make_rate(self):
         """Once; lengths in batches are counted by the first stage, also where that is passed over."""
@@ -156,6 +163,7 @@ class Trainer:
         if self.stage is not None:
             self.stage.close()
         self.stage, stored = None, self.store.load()["states"] if self.store.is_stored(begin.stage) else None
+        self.patience = self._patience(spec)
         self.stage = build_stage(spec, self.embedder, self.data.faces, self.carried, self.template, self.config)
         log.info("%s", self.stage.describe())
         if stored:
@@ -166,9 +174,19 @@ class Trainer:
             self.progress.load_state_dict(begin.state_dict())
             self.save()
 
+    def _patience(self, spec):
+        """Of a stage that ends when its accuracy no longer rises."""
+        if not spec.options.stop_after:
+            return None
+        if not self.evaluations:
+            raise ValueError(
+                f"sch[{spec.index}]: 'stop_after' looks at the last evaluation set. Give Train eval_paths."
+            )
+        return callbacks.Patience(spec.options.stop_after, self.evaluations[-1].test_names)
+
     def _say_resumed(self, first, last):
         at = self.progress
-        if at.epoch >= last:
+        if at.epoch >= last or self._is_over():
             log.info("sch[%d]: done already, %d epochs (%s)", at.stage, last - first, self.store.path)
         else:
             log.info(
@@ -183,7 +201,7 @@ class Trainer:
         self.metrics = stored["model"]["metrics"] if self.progress.step else None
 
     def _fit(self, first_epoch, last):
-        while self.progress.epoch < last:
+        while self.progress.epoch < last and not self._is_over():
             try:
                 self._fit_some(first_epoch, last)
             except NotFiniteError as error:
@@ -243,7 +261,6 @@ class Trainer:
         """Callbacks of the stage in order; those at an epoch's end see the running means where there are any."""
         users, steps, spec = self.users_callbacks(), self.stage.faces.steps, self.stage.spec
         self._set_up(steps)
-        board = [keras.callbacks.TensorBoard(self.config.tensorboard)] if self.config.tensorboard else []
         ramps = [
             callbacks.Ramp(
                 self.stage.model.terms[0].ramps[name], first, last, self.progress, first_epoch, spec.epochs, steps
@@ -252,7 +269,9 @@ class Trainer:
         ]
         begin = [self.rate, *ramps, callbacks.ExitOnNaN(self.progress)]
         begin.append(callbacks.Doctor(self.stage.expected(), self.progress, first_epoch, steps))
-        measured = callbacks.Within(self.averaged, [*self.evaluations, *board, *users, *_there(self.history)])
+        measured = callbacks.Within(
+            self.averaged, [*self.evaluations, *_there(self.patience, self.board), *users, *_there(self.history)]
+        )
         state = callbacks.Every(self.save, self.progress, steps, self.config.checkpoint_freq)
         self.model_checkpoint = callbacks.Every(self.save_model, self.progress, steps)
         own = [

@@ -5,6 +5,7 @@ from facetrainer.training.callbacks.doctor import Doctor
 from facetrainer.training.callbacks.history import My_history
 from facetrainer.training.callbacks.learning_rate import LearningRate
 from facetrainer.training.callbacks.nan import ExitOnNaN, NanError
+from facetrainer.training.callbacks.patience import Patience
 from facetrainer.training.callbacks.ramp import Ramp
 from facetrainer.training.callbacks.schedules import (
     Cosine,
@@ -18,6 +19,6 @@ from facetrainer.training.callbacks.stopping import Gently_stop_callback
 
 __all__ = [
     "Clock", "Cosine", "Doctor", "Every", "ExitOnNaN", "Exponential", "Gently_stop_callback", "LearningRate",
-    "My_history", "NanError", "NextEpoch", "Ramp", "Steps", "Timed", "Within", "constant_scheduler",
+    "My_history", "NanError", "NextEpoch", "Patience", "Ramp", "Steps", "Timed", "Within", "constant_scheduler",
     "exp_scheduler", "read_schedule",
 ]  # fmt: skip
