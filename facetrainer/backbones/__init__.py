@@ -56,6 +56,7 @@ def build(name: str, input_shape: tuple[int, int, int], weights: str | None = No
 from facetrainer.backbones import (  # noqa: E402, F401  registers the families
     ghostnet,
     inception_resnet_v1,
+    lenets,
     mobile_facenet,
     mobilenet,
     resnet,

@@ -17,7 +17,7 @@ from facetrainer.utils.text import shown, without_nan
 
 calibration, plots = later("facetrainer.metrics.calibration"), later("facetrainer.reporting.plots")
 evals, np = later("facetrainer.evaluation"), later("numpy")
-quality = later("facetrainer.metrics.quality")
+quality, ensemble = later("facetrainer.metrics.quality"), later("facetrainer.evaluation.ensemble")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument(
         "--flip", choices=("sum", "concat"), default="sum", help="what becomes of the mirror image's embedding"
     )
+    main.add_argument("--patch", nargs=5, action="append", default=[], metavar=("MODEL", "TOP", "LEFT", "HEIGHT", "WIDTH"),
+                      help="another model on a part of the image, its embedding set behind the others; may be given again")  # fmt: skip
     main.add_argument("--centre", action="store_true", help="subtract the mean embedding of the set first")
     main.add_argument("-p", "--pca_acc", type=int, nargs="?", const=128, default=0, metavar="N",
                       help="accuracy after N principal components, learnt on the other folds, as well")  # fmt: skip
@@ -72,10 +74,26 @@ def _run(a):
         files.write_json(a.json, without_nan(told), indent=1)
 
 
+def _model(a):
+    """The model's file, or the ensemble of it and those of the patches."""
+    if not a.patch:
+        return a.basic_model
+    patches = [(path, tuple(int(value) for value in box)) for path, *box in a.patch]
+    return ensemble.Ensemble([(a.basic_model, None), *patches], trusted=a.trusted)
+
+
+def _as_facenet(result, val, val_std, far):
+    """The lines of facenet's validate_on_lfw.py, which scripts read."""
+    return (
+        f"Accuracy: {result.accuracy:.5f}+-{result.std:.5f}\nValidation rate: {val:.5f}+-{val_std:.5f} @ FAR={far:.5f}\n"
+        f"Area Under Curve (AUC): {result.auc:.3f}\nEqual Error Rate (EER): {result.eer:.3f}"
+    )
+
+
 def _evaluated(a, pairs):
     """Prints and returns all that is asked for about one set."""
     flip = "" if a.no_flip else a.flip
-    embeddings = evals.Embedder(a.basic_model, a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip)
+    embeddings = evals.Embedder(_model(a), a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip)
     scores, same = evals.scores_of(embeddings, centre=a.centre), pairs.same
     result = evals.verify(scores, same, pairs.name, flip, pairs.sha256)
     print(result)
@@ -92,6 +110,8 @@ def _evaluated(a, pairs):
     )
     found["VAL@FAR=0.001"] = {"val": val, "std": val_std, "far": far}
     print(f"  VAL@FAR=1e-3 {val:.4f} ± {val_std:.4f} at FAR {far:.5f}")
+    if pairs.from_files:
+        print(_as_facenet(result, val, val_std, far))
     if a.folds:
         for number, fold in enumerate(evals.fold_table(scores, same), 1):
             wrong = f"{fold.false_accepts} false accepts, {fold.false_rejects} false rejects"

@@ -55,7 +55,10 @@ def run_convert(a):
 
 
 def run_align(a):
-    layout = alignment.LAYOUTS[a.layout]
+    size = (a.size or [None]) * (2 if len(a.size or [0]) == 1 else 1)
+    if len(size) != 2:
+        raise ValueError(f"--size: expected height and width, or one number. Received: {size}")
+    layout = alignment.LAYOUTS[a.layout].sized(*size, a.margin)
     return align.align(
         a.source, a.target, layout, a.detector, a.faces, a.min_face, a.max_side, a.workers or os.cpu_count()
     )
@@ -119,6 +122,8 @@ COMMANDS = {
     "align": (run_align, "photos of any size into crops", [
         SOURCE, TARGET,
         ("--layout", {"choices": LAYOUTS, "default": "arcface", "help": "112×112 or 112×96 by five points, 160×160 by the box"}),
+        ("--size", {"type": int, "nargs": "+", "metavar": "PIXELS", "help": "of the crops: height and width, or one number for a square"}),
+        ("--margin", {"type": int, "help": "pixels around the detector's box, for facenet (32)"}),
         ("--detector", {"default": "mtcnn", "help": "mtcnn (pip install mtcnn), an .onnx of SCRFD or RetinaFace, a .csv of landmarks"}),
         ("--faces", {"choices": ("largest", "central", "all"), "default": "largest"}),
         ("--min-face", {"type": int, "default": 40, "help": "pixels"}),

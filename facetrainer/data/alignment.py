@@ -18,6 +18,30 @@ class Layout:
     template: np.ndarray | None = None
     margin: int = 0
 
+    def sized(self, height: int | None = None, width: int | None = None, margin: int | None = None) -> "Layout":
+        """The same layout with crops of another size.
+
+        Args:
+            height: Of the crops; the points grow with it.
+            width: Likewise.
+            margin: Pixels around the detector's box, half on each side.
+
+        Raises:
+            ValueError: A margin is asked for where five points decide, or another shape than theirs.
+        """
+        height, width = height or self.height, width or self.width
+        if self.template is None:
+            return Layout(height, width, None, self.margin if margin is None else margin)
+        if margin is not None:
+            raise ValueError(
+                "--margin widens the detector's box: use it with --layout facenet. Five points decide here."
+            )
+        if height * self.width != width * self.height:
+            raise ValueError(
+                f"expected a size of the layout's shape, {self.height}x{self.width}. Received: {height}x{width}"
+            )
+        return Layout(height, width, self.template * (height / self.height))
+
     def crop(
         self, image: np.ndarray, landmarks: np.ndarray, box: np.ndarray | None = None, smooth: bool = True
     ) -> np.ndarray:

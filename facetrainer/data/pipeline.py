@@ -273,10 +273,12 @@ def open_faces(
     source: Source | None = None,
     balanced: float = 0.0,
     mixup: float = 0.0,
+    epoch_size: int = 0,
 ) -> Faces | ReadyFaces:
-    """Folder, InsightFace directory, `.rec`, `.npz`, `.tfrecord` or dataset → `Faces`.
+    """What `Train` takes as `data_path` → `Faces`.
 
-    `image_per_class` > 0 asks for P×K batches, `balanced` for people drawn evenly. `source` saves indexing `path` again.
+    `image_per_class` > 0 asks for P×K batches, `balanced` for people drawn evenly, `epoch_size` for epochs of so many
+    batches. `source` saves indexing `path` again.
     Raises ValueError on an empty folder, a single class, or fewer images than a batch, each with its remedy.
     """
     if isinstance(path, tf.data.Dataset):
@@ -292,8 +294,8 @@ def open_faces(
     source = source or open_source(path)
     if len(source.class_names) < 2:
         raise ValueError(
-            f"{path} holds one class only, {source.class_names[0]!r} ({len(source)} images): "
+            f"{path if isinstance(path, str) else 'data_path'} holds one class only, {source.class_names[0]!r} ({len(source)} images): "
             "training needs two people or more, one folder each."
         )
-    order = sampling.order(source.labels, batch_size, image_per_class, balanced)
+    order = sampling.order(source.labels, batch_size, image_per_class, balanced, epoch_size)
     return Faces(source, order, shape, augmentations or [], seed, teacher, mixup)

@@ -125,7 +125,27 @@ class PeopleByImages:
         return np.array(more, np.int64)
 
 
-def order(labels, batch_size, image_per_class, balanced):
+@dataclasses.dataclass(frozen=True)
+class Portions:
+    """Epochs of another length: the batches of an order's epochs one behind another, `steps` at a time."""
+
+    whole: Shuffled | PeopleByImages
+    steps: int
+
+    @property
+    def batch_size(self):
+        return self.whole.batch_size
+
+    def __call__(self, seed, epoch):
+        numbers = np.arange(epoch * self.steps, (epoch + 1) * self.steps)
+        epochs = {int(e): self.whole(seed, int(e)) for e in np.unique(numbers // self.whole.steps)}
+        return np.stack([epochs[int(n) // self.whole.steps][int(n) % self.whole.steps] for n in numbers])
+
+
+def order(labels, batch_size, image_per_class, balanced, epoch_size=0):
+    """The order that these arguments of `data.open_faces` ask for."""
     if image_per_class:
-        return PeopleByImages(labels, batch_size, image_per_class)
-    return Balanced(labels, batch_size, balanced) if balanced else Shuffled(labels, batch_size)
+        found = PeopleByImages(labels, batch_size, image_per_class)
+    else:
+        found = Balanced(labels, batch_size, balanced) if balanced else Shuffled(labels, batch_size)
+    return Portions(found, epoch_size) if epoch_size else found

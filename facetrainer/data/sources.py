@@ -283,12 +283,20 @@ def write_shard(path: str, samples) -> int:
     return count
 
 
-def open_source(path: str, rule: Callable[[str], str] | None = None) -> Source:
+def _open_arrays(pair):
+    from facetrainer.data.arrays import ArraySource
+
+    if len(pair) != 2:
+        raise ValueError(f"data_path: expected (images, labels). Received: {type(pair).__name__} of {len(pair)}")
+    return ArraySource(*pair)
+
+
+def open_source(path: str | tuple, rule: Callable[[str], str] | None = None) -> Source:
     """Opens a set of faces.
 
     Args:
         path: Folder of people, InsightFace directory, `.rec`, CelebA's root (`Anno/`, `Img/`), list (`.csv`, `.lst`, `.txt`, `.npz`), or
-            `.tfrecord` shards: a file, a pattern, or the folder that holds them.
+            `.tfrecord` shards: a file, a pattern, or the folder that holds them. Or (images, labels), see `arrays.ArraySource`.
         rule: Function of an image's path → its person, for folders. Defaults to the folder that holds it.
 
     Returns:
@@ -298,6 +306,8 @@ def open_source(path: str, rule: Callable[[str], str] | None = None) -> Source:
         FileNotFoundError: There is nothing at `path`.
         ValueError: It is none of these, or empty.
     """
+    if isinstance(path, (tuple, list)):
+        return _open_arrays(path)
     path = os.path.expanduser(str(path))
     if path.endswith(".tfrecord"):
         return _open_shards(glob.glob(path), path)

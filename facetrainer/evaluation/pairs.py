@@ -23,6 +23,7 @@ class Pairs:
         same: Whether each pair is of one person, bool `(n,)`.
         sha256: Of the file.
         names: Persons of the images, where the set names them.
+        from_files: Whether a pairs file names image files.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Pairs:
     same: np.ndarray
     sha256: str = ""
     names: tuple[str, ...] | None = None
+    from_files: bool = False
 
     @functools.cached_property
     def people(self) -> np.ndarray:
@@ -107,4 +109,5 @@ def _folder_pairs(folder, pairs_file):
         np.array(same),
         sha256_of(pairs_file),
         names if named else None,
+        from_files=True,
     )

@@ -6,7 +6,7 @@ A new loss is a class with `@register`; `get` finds it by its name.
 import keras
 
 from facetrainer.losses.base import REGISTRY, FaceLoss, cross_entropy, register, slots, sparse
-from facetrainer.losses.center import CenterLoss, CenterLossCosine
+from facetrainer.losses.center import CenterLoss, CenterLossCosine, PrelogitsNormLoss
 from facetrainer.losses.distillation import (
     DistillCosineLoss,
     DistillEuclideanLoss,
@@ -56,7 +56,7 @@ __all__ = [
     "BatchHardTripletLossEuclideanAutoAlpha", "CenterLoss", "CenterLossCosine", "CircleLoss", "CosFaceLoss",
     "CurricularFaceLoss", "DistillCosineLoss", "DistillEuclideanLoss", "DistillKLDivergenceLoss", "DistillLoss",
     "ElasticFaceLoss", "FaceLoss", "KerasLoss", "MagFaceLoss", "MarginLoss", "MarginSoftmax", "MultiSimilarityLoss",
-    "NormFaceLoss", "OfflineArcTripletLoss", "OfflineTripletLoss", "PairLoss", "SemiHardTripletLoss",
+    "NormFaceLoss", "OfflineArcTripletLoss", "OfflineTripletLoss", "PairLoss", "PrelogitsNormLoss", "SemiHardTripletLoss",
     "SoftMarginTripletLoss", "SoftmaxLoss", "SphereFaceLoss", "SphereFaceRLoss", "SupConLoss", "TripletLoss",
     "TripletLossWapper", "cross_entropy", "distiller_loss_cosine", "distiller_loss_euclidean", "get", "over_cosines",
     "register", "slots", "sparse",
@@ -81,6 +81,7 @@ STRINGS = {
     "elasticface": ElasticFaceLoss,
     "center": CenterLoss,
     "centerloss": CenterLoss,
+    "prelogits_norm": PrelogitsNormLoss,
     "triplet": BatchHardTripletLoss,
     "circle": CircleLoss,
     "multi_similarity": MultiSimilarityLoss,

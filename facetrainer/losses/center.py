@@ -82,3 +82,20 @@ class CenterLossCosine(CenterLoss):
 
     def distance(self, embedding, centers):
         return 1.0 - ops.sum(ops.normalize(embedding, axis=-1) * ops.normalize(centers, axis=-1), axis=-1)
+
+
+@register
+class PrelogitsNormLoss(FaceLoss):
+    """The p-norm of the embedding, Σ|xᵢ| at p = 1.  (B,), (B, D) → (B,)   facenet's `prelogits_norm_loss_factor`.
+
+    In a stage `"prelogits_norm_loss_factor": 5e-4` is its weight.
+    """
+
+    config, short = ("p",), "prelogits_norm"
+
+    def __init__(self, p=1.0):
+        super().__init__()
+        self.p = float(p)
+
+    def call(self, labels, embedding, training=False):
+        return ops.sum((ops.abs(embedding) + 1e-4) ** self.p, axis=-1) ** (1.0 / self.p)

@@ -36,6 +36,8 @@ def align(
     target.refuse_inside(dest, path)
     report, source = Report("align", path, dest), sources.open_source(path)
     finder(path, find, which, min_face, max_side)  # what is wrong with it is said here, not by every process
+    if find.endswith(".csv"):
+        _check_marks(find, path, source)
     options = {
         "layout": dataclass_text(layout),
         "find": find,
@@ -56,6 +58,18 @@ def align(
         _summary([done[i] for i in sorted(done)], part, report)
         os.remove(os.path.join(part, JOURNAL))
     return report.finish(dest)
+
+
+def _check_marks(marks, path, source):
+    """A list that fits no photo is another set's, or lies elsewhere."""
+    table = read_landmarks(marks)
+    names = (os.path.normpath(os.path.relpath(source.name(i), path)) for i in range(len(source)))
+    if not any(name in table for name in names):
+        raise ValueError(
+            f"{marks} names {len(table)} files, and none of the {len(source)} photos below {path}: the list begins with "
+            f"{next(iter(table), 'nothing')!r}, the photos with {os.path.relpath(source.name(0), path)!r}. "
+            "Paths are those below the folder."
+        )
 
 
 def dataclass_text(layout: Layout) -> str:

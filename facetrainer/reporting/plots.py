@@ -112,6 +112,46 @@ def embeddings(
     return _done(figure, path)
 
 
+def rings(panels: dict[str, tuple], path: str | None = None) -> Figure:
+    """Embeddings of two dimensions as they are, a colour a class, and arrows in the directions of the classes' centers.
+
+    Args:
+        panels: `{title: (embeddings (n, 2), class names (n,), centers (C, 2) or None)}`, side by side.
+        path: File to write.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: Embeddings are not of two dimensions.
+    """
+    figure, axes = _axes(len(panels), 5, 5)
+    for panel, (title, (vectors, names, centers)) in zip(axes, panels.items(), strict=True):
+        if vectors.ndim != 2 or vectors.shape[1] != 2:
+            raise ValueError(
+                f"rings: expected embeddings (n, 2). Received: {vectors.shape}. Build the model with emb_shape=2."
+            )
+        names = np.asarray(names)
+        for number, name in enumerate(_in_order(names)):
+            panel.scatter(*vectors[names == name].T, s=4, color=f"C{number % 10}", label=text(name))
+        for number, center in enumerate(() if centers is None else np.asarray(centers)):
+            arrow = {"arrowstyle": "->", "color": f"C{number % 10}", "linewidth": 2}
+            panel.annotate("", _far(center, vectors), (0, 0), arrowprops=arrow)
+        panel.set(title=text(title), aspect="equal")
+        panel.grid(alpha=0.3)
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", markerscale=3)
+    return _done(figure, path)
+
+
+def _in_order(names):
+    return sorted(set(names.tolist()), key=lambda name: (len(str(name)), str(name)))
+
+
+def _far(center, vectors):
+    """A center at the distance of the outer embeddings."""
+    return center / max(np.linalg.norm(center), 1e-12) * np.quantile(np.linalg.norm(vectors, axis=1), 0.98)
+
+
 def identification(results: dict[str, tuple], path: str | None = None) -> Figure:
     """{name: (false-accept rates, identification rates, CMC, …)} → DIR over FAR, and CMC curves."""
     figure, (left, right) = _axes(2)

@@ -2,6 +2,7 @@
 
 import os
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -9,6 +10,7 @@ from facetrainer.data.sources import open_source
 from facetrainer.evaluation.callback import eval_callback
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.verification import Verification
+from facetrainer.heads import NormDense
 from facetrainer.metrics.verification import pair_scores
 from facetrainer.reporting import plots as plot
 
@@ -50,8 +52,12 @@ def pictures(trainer, untrained: dict | None = None, people: int = 12) -> list[s
     before = {f"{name}, untrained": curve for name, curve in (untrained or {}).items()}
     if curves:
         plot.roc({**curves, **before}, paths[1])
-    vectors, names, title = some_people(trainer, people)
-    plot.embeddings(vectors, names, paths[2], title)
+    if trainer.basic_model.output_shape[-1] == 2:
+        vectors, names, title = some_people(trainer, people, 200)
+        plot.rings({f"embeddings, {title}": (vectors, names, _centers(trainer.head))}, paths[2])
+    else:
+        vectors, names, title = some_people(trainer, people)
+        plot.embeddings(vectors, names, paths[2], f"t-SNE of embeddings, {title}")
     return [path for path in paths if os.path.exists(path)]
 
 
@@ -60,13 +66,20 @@ def scores(callback: eval_callback) -> np.ndarray:
     return pair_scores(callback.embed(callback.images, callback.flip))
 
 
-def some_people(trainer, count):
+def _centers(head):
+    """Of the classes, or None: the columns of a softmax head point there too."""
+    if isinstance(head, NormDense):
+        return keras.ops.convert_to_numpy(head.centers())[:, 0]
+    return None if head is None else keras.ops.convert_to_numpy(head.kernel).T
+
+
+def some_people(trainer, count, images=20):
     """Embeddings and names of people with many images: held-out ones where an evaluation set is a folder."""
     held_out = [path for path in trainer.eval_paths if os.path.isdir(path)]
     source = open_source(held_out[0]) if held_out else trainer.source
     often = np.argsort(-np.bincount(source.labels), kind="stable")[:count]
-    chosen = np.concatenate([np.flatnonzero(source.labels == person)[:20] for person in often])
+    chosen = np.concatenate([np.flatnonzero(source.labels == person)[:images] for person in often])
     embed = Embedder(trainer.basic_model, 64)
     vectors = embed(embed.decode([source.read(int(i)) for i in chosen]))
     kind = "people never trained on" if held_out else "people of the training set"
-    return vectors, [source.class_names[source.labels[i]] for i in chosen], f"t-SNE of embeddings, {kind}"
+    return vectors, [source.class_names[source.labels[i]] for i in chosen], kind

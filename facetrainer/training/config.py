@@ -38,6 +38,7 @@ class TrainConfig:
     pretrained: str | None = None
     steps_per_execution: int = 1
     replicas: int = 1
+    epoch_size: int = 0
 
 
 class TrainingData:
@@ -66,7 +67,7 @@ class TrainingData:
         c, options = self.config, spec.options
         self.faces = pipeline.open_faces(
             c.data_path, c.batch_size, self.shape, c.augmentations, options.image_per_class, c.seed, c.teacher, self.source,
-            options.balanced, options.mixup,
+            options.balanced, options.mixup, c.epoch_size,
         )  # fmt: skip
         self.source = getattr(self.faces, "source", None)
         return self.faces

@@ -1,5 +1,6 @@
 """`Train`, as notebooks of Keras_insightface know it: its arguments, its attributes, over a `Trainer`."""
 
+import dataclasses
 import logging
 import os
 import sys
@@ -12,6 +13,7 @@ from facetrainer.evaluation.callback import eval_callback
 from facetrainer.evaluation.interface import interface
 from facetrainer.heads import Head
 from facetrainer.models import FaceModel, saving
+from facetrainer.training.callbacks import read_listed
 from facetrainer.training.config import TrainConfig
 from facetrainer.training.schedule import KEYS, StageOptions, parse_schedule
 from facetrainer.training.state import Origin
@@ -41,7 +43,8 @@ class Train:
     """Walks a schedule over data: builds each stage's head and losses, fits, evaluates, saves, and resumes.
 
     Args:
-        data_path: Folder of people, InsightFace directory or `.rec`, `.npz` list, or a batched `tf.data.Dataset`.
+        data_path: Folder of people, InsightFace directory or `.rec`, list, CelebA's root, arrays (images uint8, labels), or a batched
+            `tf.data.Dataset`.
         save_path: `x.keras` or `x.h5`, written to `checkpoints/x.*` after every epoch; beside it the best basic model of the last
             evaluation set, the latest basic model, the history and the run's state.
         eval_paths: `.bin` files or folders with pairs.txt. Defaults to none.
@@ -81,6 +84,11 @@ class Train:
         partial_fc_sample_rate: Part of the classes that a step trains on, see `PartialNormDense`. Defaults to `1`, all.
         trusted: Whether the model files given here may run code of their own, see `models.load`. Defaults to `False`.
         report: Write `checkpoints/x_report.html`, the run on one page, at the end of `train`. Defaults to `True`.
+        people_per_batch: facenet's words for `image_per_class` and `batch_size`: people in a batch of the pair losses, which is
+            `people_per_batch * images_per_person` images.
+        images_per_person: Images of each.
+        epoch_size: Batches of an epoch; 0 for as many as show every image. Defaults to `0`.
+        lr_schedule_file: Rates by epoch, lines `epoch: rate`, −1 ends the training; in the place of all `lr_...`.
         output_wd_multiply: An older name of `output_weight_decay`.
 
     A loss or weight that stops being finite sends the run back to the last state, with half the learning rate; the second time it
@@ -97,10 +105,13 @@ class Train:
         lr_warmup_steps=0, eval_freq=1, random_status=0, random_cutout_mask_area=0.0, image_per_class=0, samples_per_mining=0,
         mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
         steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
-        partial_fc_sample_rate=1.0, trusted=False, stop_after=0, report=True, output_wd_multiply=None,
+        partial_fc_sample_rate=1.0, trusted=False, stop_after=0, report=True, people_per_batch=0, images_per_person=0,
+        epoch_size=0, lr_schedule_file=None, output_wd_multiply=None,
     ):  # fmt: skip
         _refuse(locals())
         self.report = report
+        if people_per_batch or images_per_person:
+            batch_size, image_per_class = _groups(people_per_batch, images_per_person)
         output_weight_decay = output_weight_decay if output_wd_multiply is None else output_wd_multiply
         logs.show_messages()
         keep_freed_memory()
@@ -116,13 +127,14 @@ class Train:
         self.config = TrainConfig(
             data_path=data_path, stem=stem, suffix=suffix or ".keras", batch_size=batch_size * replicas, replicas=replicas,
             lr={"lr_base": lr_base, "lr_decay": lr_decay, "lr_decay_steps": lr_decay_steps, "lr_min": lr_min,
-                "lr_warmup_steps": lr_warmup_steps},
+                "lr_warmup_steps": lr_warmup_steps, **_listed(lr_schedule_file)},
             options=StageOptions(mixup=float(mixup_alpha), sam_rho=float(sam_rho), image_per_class=image_per_class,
                                  sample_rate=partial_fc_sample_rate, stop_after=stop_after, vpl=vpl),
             augmentations=list(augmentations), eval_freq=eval_freq, teacher_given=teacher_model_interf,
-            teacher=None if teacher_model_interf is None else interface(teacher_model_interf, trusted=trusted), seed=seed,
-            checkpoint_freq=checkpoint_freq, verbose=shown if verbose == "auto" else verbose,
-            output_weight_decay=output_weight_decay, pretrained=pretrained, steps_per_execution=steps_per_execution or 1,
+            teacher=None if teacher_model_interf is None else interface(teacher_model_interf, trusted=trusted),
+            seed=seed, checkpoint_freq=checkpoint_freq, verbose=shown if verbose == "auto" else verbose,
+            epoch_size=epoch_size, output_weight_decay=output_weight_decay, pretrained=pretrained,
+            steps_per_execution=steps_per_execution or 1,
         )  # fmt: skip
         store = RunStore(f"{stem}.state.npz", resume)
         with self.strategy.scope():
@@ -314,6 +326,17 @@ class Train:
     def is_distill_ds(self):
         """Whether the data bring a teacher's embeddings."""
         return bool(self.faces and self.faces.has_teacher)
+
+
+def _groups(people, images):
+    """facenet's words → batch_size, image_per_class."""
+    if people < 2 or images < 2:
+        raise ValueError(f"people_per_batch and images_per_person are 2 or more, both. Received: {people}, {images}")
+    return people * images, images
+
+
+def _listed(path):
+    return {} if path is None else {"listed": dataclasses.asdict(read_listed(path))}
 
 
 def _origin(model):

@@ -142,7 +142,7 @@ KEYS = {
     "embLossTypes": None, "embLossWeights": 1, "tripletAlpha": 0.35, "alpha": None,
     "centerloss": 0, "triplet": 0, "distill": 0,
     "freeze": None, "scale": None, "margin": None, "ema": 0, "sam_rho": None, "mixup": None, "balanced": 0, "accumulate": 1,
-    "clip": 0, "stop_after": None,
+    "clip": 0, "stop_after": None, "prelogits_norm_loss_factor": 0,
 }  # fmt: skip
 
 
@@ -277,6 +277,8 @@ def _number(entry, key, kind=float, least=0, most=None):
 
 
 def _optimizer(value):
+    if isinstance(value, str) and value.lower() in ("mom", "momentum"):
+        value = keras.optimizers.SGD(momentum=0.9, nesterov=True)  # facenet's
     try:
         found = None if value is None else keras.optimizers.get(value)
     except ValueError as error:
@@ -317,6 +319,7 @@ def _extras(entry):
     alpha = entry.get("alpha")
     alpha = entry.get("tripletAlpha", KEYS["tripletAlpha"]) if alpha is None else alpha
     named = [(name, entry.get(name, 0)) for name in ("centerloss", "triplet", "distill")]
+    named.append(("prelogits_norm", entry.get("prelogits_norm_loss_factor", 0)))
     types = entry.get("embLossTypes") or []
     types = types if isinstance(types, (list, tuple)) else [types]
     weights = entry.get("embLossWeights", 1)

@@ -143,13 +143,17 @@ class Trainer:
         with frozen_layers(self.embedder, names, spec.options.bottleneck_only) as self._frozen:
             self._begin(spec, begin, first_epoch)
             with contextlib.nullcontext() if self.stopper is None else self.stopper.listening():
-                self._fit(first_epoch, first_epoch + spec.epochs)
+                self._fit(first_epoch, self._last(first_epoch + spec.epochs))
             self._end()
         return first_epoch + spec.epochs if self._is_over() else self.progress.epoch
 
     def _is_over(self):
         """Whether the stage has ended early, as it was asked to; the next one begins with the epoch that it was planned for."""
         return self.patience is not None and self.patience.is_over
+
+    def _last(self, epoch):
+        """A stage's last epoch, or the end of a listed schedule."""
+        return int(min(epoch, getattr(getattr(self.rate, "schedule", None), "end", epoch)))
 
     def _make_rate(self):
         """Once; lengths in batches are counted by the first stage, also where that is passed over."""

@@ -10,15 +10,17 @@ from facetrainer.training.callbacks.ramp import Ramp
 from facetrainer.training.callbacks.schedules import (
     Cosine,
     Exponential,
+    Listed,
     Steps,
     constant_scheduler,
     exp_scheduler,
+    read_listed,
     read_schedule,
 )
 from facetrainer.training.callbacks.stopping import Gently_stop_callback
 
 __all__ = [
-    "Clock", "Cosine", "Doctor", "Every", "ExitOnNaN", "Exponential", "Gently_stop_callback", "LearningRate",
+    "Clock", "Cosine", "Doctor", "Every", "ExitOnNaN", "Exponential", "Gently_stop_callback", "LearningRate", "Listed",
     "My_history", "NanError", "NextEpoch", "Patience", "Ramp", "Steps", "Timed", "Within", "constant_scheduler",
-    "exp_scheduler", "read_schedule",
+    "exp_scheduler", "read_listed", "read_schedule",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 import keras
 
 from facetrainer.training.callbacks.clock import Timed
-from facetrainer.training.callbacks.schedules import Exponential, Steps
+from facetrainer.training.callbacks.schedules import Exponential, Listed, Steps
 from facetrainer.training.state import Progress
 
 
@@ -26,7 +26,7 @@ class LearningRate(Timed):
 
     def on_train_batch_begin(self, batch, logs=None):
         super().on_train_batch_begin(batch, logs)
-        if not isinstance(self.schedule, (Exponential, Steps)) or self.schedule.warmup:
+        if not isinstance(self.schedule, (Exponential, Steps, Listed)) or self.schedule.warmup:
             self._set()
 
     def on_epoch_end(self, epoch, logs=None):

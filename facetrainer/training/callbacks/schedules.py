@@ -72,16 +72,67 @@ class Cosine:
         return top > self.lr_min and not math.isclose(top, self.lr_min, rel_tol=1e-6)
 
 
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """Rates by the epoch that they begin with, as facenet's learning_rate_schedule.txt; training ends before epoch `end`."""
+
+    epochs: tuple[float, ...]
+    rates: tuple[float, ...]
+    end: float = math.inf
+    warmup: float = 0
+
+    def __call__(self, epoch):
+        return self.rates[max(bisect.bisect_right(self.epochs, epoch) - 1, 0)]
+
+
+def read_listed(path: str) -> Listed:
+    """Reads lines `epoch: rate`, in order of epochs; a rate of −1 ends the training, # begins a comment.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: A line is something else; the message has its number.
+    """
+    epochs, rates = [], []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            text = line.split("#", 1)[0].strip()
+            if not text:
+                continue
+            try:
+                epoch, rate = map(float, text.split(":"))
+            except ValueError:
+                raise ValueError(f"{path}, line {number}: expected 'epoch: rate'. Received: {text!r}") from None
+            if epochs and epoch <= epochs[-1]:
+                raise ValueError(f"{path}, line {number}: epochs rise. Received: {epoch:g} after {epochs[-1]:g}")
+            if rate == -1:
+                return _listed(path, epochs, rates, epoch)
+            epochs.append(epoch)
+            rates.append(rate)
+    return _listed(path, epochs, rates, math.inf)
+
+
+def _listed(path, epochs, rates, end):
+    if not rates or min(rates) <= 0:
+        raise ValueError(f"{path}: expected rates above 0, and −1 for the end. Received: {rates}")
+    return Listed(tuple(epochs), tuple(rates), end)
+
+
 def _warm(schedule, epoch):
     return schedule.lr_min + (schedule.lr_base - schedule.lr_min) * epoch / schedule.warmup
 
 
-def read_schedule(lr_base=0.001, lr_decay=0.05, lr_decay_steps=0, lr_min=1e-6, lr_warmup_steps=0, steps_per_epoch=1):
-    """Train's `lr_*` arguments → schedule.
+def read_schedule(
+    lr_base=0.001, lr_decay=0.05, lr_decay_steps=0, lr_min=1e-6, lr_warmup_steps=0, steps_per_epoch=1, listed=None
+):
+    """Train's `lr_*` arguments → schedule; `listed` is one that was read from a file, in their place.
 
     `lr_decay_steps`: up to 1 exponential by epoch; a list of epochs: steps; above 1 cosine with restarts over so many
     epochs, from 500 on over so many batches, counted with `steps_per_epoch` of the first stage.
     """
+    if listed is not None:
+        return Listed(**listed)
     if isinstance(lr_decay_steps, (list, tuple, np.ndarray)):
         return Steps(lr_base, tuple(float(s) for s in lr_decay_steps), lr_decay, 0.0, lr_warmup_steps)
     if lr_decay_steps <= 1:

@@ -1,0 +1,25 @@
+"""Digits on a plane by softmax: classes fill sectors, and meet in the middle.
+
+    python train.py digits_softmax
+
+Trains on scikit-learn's digits, or on the MNIST file (npz of x and y) that MNIST names. The picture shows embeddings as they are.
+"""
+
+import os
+
+import keras
+
+from facetrainer import models
+from facetrainer.data.arrays import digits
+
+keras.utils.set_random_seed(0)
+
+data_path, _ = digits(os.environ.get("MNIST"))
+save_path = "digits_softmax.keras"
+basic_model = models.buildin_models(
+    "lenets", widths=(16, 32, 64), emb_shape=2, input_shape=(28, 28, 1), output_layer="H"
+)
+batch_size, random_status = 64, -1
+lr_base, lr_decay, lr_decay_steps, lr_min = 0.02, 1e-3, 12, 2e-5
+
+sch = [{"loss": "softmax", "epoch": 12, "optimizer": keras.optimizers.SGD(lr_base, momentum=0.9)}]
