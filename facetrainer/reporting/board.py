@@ -27,7 +27,7 @@ class Board(keras.callbacks.Callback):
 
     def __init__(self, folder: str, every: int = 10):
         super().__init__()
-        writer = need("tensorboardX", "'facetrainer[board]'", "tensorboard=")
+        writer = need("tensorboardX", "tensorboardX", "tensorboard=")
         self.folder, self.every, self.steps, self.trainer = folder, every, 0, None
         self._open = lambda: writer.SummaryWriter(folder)
         self.writer = None

@@ -59,5 +59,5 @@ def test_curves_go_on_after_a_kill(workdir, record):
 
 def test_a_missing_package_is_told_when_the_run_is_made(workdir, record, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ImportError, match=r"tensorboard= needs tensorboardX: pip install 'facetrainer\[board\]'"):
+    with pytest.raises(ImportError, match=r"tensorboard= needs tensorboardX: pip install tensorboardX"):
         make(record, tensorboard="logs")
