@@ -162,7 +162,7 @@ def basic_callbacks(
 
     Args:
         checkpoint: Name of the model's file in `checkpoints/`.
-        evals: `eval_callback`s; they go before the history.
+        evals: `eval_callback`s.
         lr: First rate. Defaults to `0.001`.
         lr_decay: See `read_schedule`. Defaults to `0.05`.
         lr_min: Lowest rate. Defaults to `0`.
@@ -170,10 +170,10 @@ def basic_callbacks(
         lr_warmup_steps: Length of the warmup. Defaults to `0`.
 
     Returns:
-        History, checkpoint, learning rate, gentle stop.
+        Evaluations, learning rate, history, checkpoint, gentle stop.
     """
     os.makedirs("checkpoints", exist_ok=True)
     path = os.path.join("checkpoints", checkpoint)
     history = My_history(os.path.splitext(path)[0] + "_hist.json", evals)
     rate = LearningRate(read_schedule(lr, lr_decay, lr_decay_steps, lr_min, lr_warmup_steps))
-    return [*evals, history, Saver(path), rate, Gently_stop_callback()]
+    return [*evals, rate, history, Saver(path), Gently_stop_callback()]  # the history keeps what stands before it

@@ -239,3 +239,37 @@ def test_two_photos_of_one_name_give_two_crops(workdir, people):
     lists.write_table("marks.csv", ["file", *align.COLUMNS], rows)
     assert run("align", "l.csv", "out", "--detector", "marks.csv", "--workers", 1, "--json", "r.json") == 0
     assert json.load(open("r.json"))["crops"] == 6 == len(sources.open_source("out"))
+
+
+def test_size_and_margin_of_the_crops(workdir, people, capsys):
+    facenet = alignment.LAYOUTS["facenet"].sized(182, 182, 44)
+    assert (facenet.height, facenet.width, facenet.margin) == (182, 182, 44)
+    box, image = np.array([100, 100, 200, 220]), np.zeros((400, 400, 3), np.uint8)
+    image[78:242, 78:222] = 255  # the box and half of 44 pixels on each side
+    assert facenet.crop(image, None, box).min() == 255
+    twice = alignment.LAYOUTS["arcface"].sized(224, 224)
+    np.testing.assert_allclose(twice.template, 2 * alignment.ARCFACE)
+    photos("photos", people, broken=False)
+    assert run("align", "photos", "crops", "--detector", "marks.csv", "--size", "56") == 0
+    assert images.decode(open("crops/p0/0.jpg", "rb").read()).shape == (56, 56, 3)
+    for arguments, message in (
+        (["--margin", "8"], "--margin widens the detector's box: use it with --layout facenet"),
+        (["--size", "112", "96"], "expected a size of the layout's shape, 112x112"),
+        (["--size", "1", "2", "3"], "expected height and width, or one number"),
+    ):
+        assert run("align", "photos", "other", "--detector", "marks.csv", *arguments) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_landmarks_of_another_set_are_told(workdir, people, capsys):
+    """Every photo was passed over, and the exit code was 0."""
+    photos("photos", people, broken=False)
+    os.rename("photos", "elsewhere")
+    os.makedirs("photos/other")
+    os.rename("elsewhere/p0", "photos/other/p0")
+    assert run("align", "photos", "crops", "--detector", "marks.csv") == 1
+    assert (
+        "names 6 files, and none of the 2 photos below photos: the list begins with 'p0/0.jpg'"
+        in capsys.readouterr().err
+    )
+    assert not os.path.exists("crops")
