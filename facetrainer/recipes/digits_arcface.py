@@ -20,14 +20,10 @@ basic_model = models.buildin_models(
     "lenets", widths=(16, 32, 64), emb_shape=2, input_shape=(28, 28, 1), output_layer="H"
 )
 batch_size, random_status = 64, -1
-lr_base, lr_decay, lr_decay_steps, lr_min = 0.02, 1e-3, 12, 2e-5
+lr_base, lr_decay, lr_decay_steps, lr_min = 0.01, 1e-3, 24, 1e-5
 
-sch = [
-    # the margin grows from nothing: with all of it at once two dimensions collapse to one direction
-    {
-        "loss": losses.ArcfaceLoss(scale=16),
-        "margin": (0.0, 0.3),
-        "epoch": 12,
-        "optimizer": keras.optimizers.SGD(lr_base, momentum=0.9),
-    }
+optimizer = keras.optimizers.SGD(lr_base, momentum=0.9)
+sch = [  # in two dimensions cosines have no gradient where all embeddings point one way: softmax parts the classes first
+    {"loss": "softmax", "epoch": 8, "optimizer": optimizer, "clip": 5},
+    {"loss": losses.ArcfaceLoss(scale=16), "margin": (0.0, 0.3), "epoch": 16, "clip": 5},
 ]

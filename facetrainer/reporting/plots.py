@@ -113,7 +113,7 @@ def embeddings(
 
 
 def rings(panels: dict[str, tuple], path: str | None = None) -> Figure:
-    """Embeddings of two dimensions as they are, a colour a class, and arrows in the directions of the classes' centers.
+    """Embeddings of two dimensions as they are, a colour a class, and lines in the directions of the classes' centers.
 
     Args:
         panels: `{title: (embeddings (n, 2), class names (n,), centers (C, 2) or None)}`, side by side.
@@ -135,8 +135,7 @@ def rings(panels: dict[str, tuple], path: str | None = None) -> Figure:
         for number, name in enumerate(_in_order(names)):
             panel.scatter(*vectors[names == name].T, s=4, color=f"C{number % 10}", label=text(name))
         for number, center in enumerate(() if centers is None else np.asarray(centers)):
-            arrow = {"arrowstyle": "->", "color": f"C{number % 10}", "linewidth": 2}
-            panel.annotate("", _far(center, vectors), (0, 0), arrowprops=arrow)
+            panel.plot(*zip((0, 0), _far(center, vectors)), color=f"C{number % 10}", linewidth=1.5, marker="D", markevery=[1])
         panel.set(title=text(title), aspect="equal")
         panel.grid(alpha=0.3)
     axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", markerscale=3)

@@ -80,6 +80,7 @@ def some_people(trainer, count, images=20):
     often = np.argsort(-np.bincount(source.labels), kind="stable")[:count]
     chosen = np.concatenate([np.flatnonzero(source.labels == person)[:images] for person in often])
     embed = Embedder(trainer.basic_model, 64)
-    vectors = embed(embed.decode([source.read(int(i)) for i in chosen]))
+    mirrored = trainer.basic_model.output_shape[-1] > 2  # on a plane every image as it is
+    vectors = embed(embed.decode([source.read(int(i)) for i in chosen]), flip=mirrored)
     kind = "people never trained on" if held_out else "people of the training set"
     return vectors, [source.class_names[source.labels[i]] for i in chosen], kind
