@@ -11,7 +11,7 @@ Names are imported when they are first used. `use_flat_names()` lets notebooks o
 from facetrainer.flat_names import use_flat_names
 from facetrainer.utils import lazy
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 __all__ = [
     "Train", "__version__", "backbones", "data", "evaluation", "heads", "losses", "metrics", "models", "optimizers", "preparing",
     "recognition", "reporting", "training", "use_flat_names", "weights",
