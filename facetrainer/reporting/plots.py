@@ -135,7 +135,9 @@ def rings(panels: dict[str, tuple], path: str | None = None) -> Figure:
         for number, name in enumerate(_in_order(names)):
             panel.scatter(*vectors[names == name].T, s=4, color=f"C{number % 10}", label=text(name))
         for number, center in enumerate(() if centers is None else np.asarray(centers)):
-            panel.plot(*zip((0, 0), _far(center, vectors)), color=f"C{number % 10}", linewidth=1.5, marker="D", markevery=[1])
+            panel.plot(
+                *zip((0, 0), _far(center, vectors)), color=f"C{number % 10}", linewidth=1.5, marker="D", markevery=[1]
+            )
         panel.set(title=text(title), aspect="equal")
         panel.grid(alpha=0.3)
     axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small", markerscale=3)
