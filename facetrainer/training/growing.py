@@ -4,13 +4,13 @@ import numpy as np
 
 
 def packed(names: list[str]) -> np.ndarray:
-    """Names → one uint8 array, as a state keeps them."""
-    return np.frombuffer("\0".join(names).encode(), np.uint8)
+    """Names → one uint8 array, as a state keeps them; folders may have names that are no UTF-8."""
+    return np.frombuffer("\0".join(names).encode(errors="surrogateescape"), np.uint8)
 
 
 def unpacked(data: np.ndarray) -> list[str]:
     """The way back."""
-    return data.tobytes().decode().split("\0")
+    return data.tobytes().decode(errors="surrogateescape").split("\0")
 
 
 def places(before: list[str], now: list[str]) -> np.ndarray:

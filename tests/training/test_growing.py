@@ -114,3 +114,8 @@ def test_a_decay_meant_for_another_rate_is_told(grown, caplog):
     caplog.clear()
     make(grown[0], "b.keras", lr_base=0.1).train([{**ARC, "optimizer": optimizers.SGDW(5e-4, 0.1)}])
     assert "weight decay follows" not in caplog.text
+
+
+def test_names_that_are_no_utf_8():
+    names = ["ann", os.fsdecode(b"b\xff"), "ü"]
+    assert growing.unpacked(growing.packed(names)) == names
