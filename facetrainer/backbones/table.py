@@ -6,6 +6,7 @@ Written by `python -m benchmarks.backbones --counts`.
 TABLE = {
     "ghostnet": ("GDC", 4_027_760, 59_300_000),
     "inception_resnet_v1": ("GAP", 23_486_208, 594_100_000),
+    "lenets": ("H", 13_642_464, 1_327_500_000),
     "se_mobilefacenet": ("GDC", 946_184, 230_603_392),
     "mobilefacenet": ("GDC", 921_344, 230_600_000),
     "mbf_large": ("GDC", 6_314_880, 1_816_500_000),

@@ -86,7 +86,7 @@ class CenterLossCosine(CenterLoss):
 
 @register
 class PrelogitsNormLoss(FaceLoss):
-    """The p-norm of the embedding, Σ|xᵢ| at p = 1.  (B,), (B, D) → (B,)   facenet's `prelogits_norm_loss_factor`.
+    """The p-norm of the embedding, Σ(|xᵢ| + 1e-4) at p = 1.  (B,), (B, D) → (B,)   facenet's `prelogits_norm_loss_factor`.
 
     In a stage `"prelogits_norm_loss_factor": 5e-4` is its weight.
     """

@@ -113,7 +113,7 @@ def crosses(old, new, slot="head"):
     """How many weights of one a new stage takes over in another."""
     carried = Carried()
     carried.remember(slot, old)
-    return carried.give(slot, new)
+    return carried.give(slot, new)[0]
 
 
 def test_centers_cross_from_columns_to_rows_and_back():

@@ -157,6 +157,10 @@ def CenterLossCosine(labels, embedding, centers, held=None):
     return np.array([1 - _cosine(x, centers[y]) for x, y in zip(embedding, labels, strict=True)])
 
 
+def PrelogitsNormLoss(labels, embedding, p=1.0, held=None):
+    return np.array([((np.abs(x) + 1e-4) ** p).sum() ** (1 / p) for x in embedding.astype(np.float64)])
+
+
 def moved_centers(labels, embedding, centers, alpha):
     new = centers.astype(np.float64).copy()
     for c in set(labels):

@@ -170,11 +170,13 @@ def test_folders_of_others_stay(model, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["photos", "saved"] and os.listdir(tmp_path / "photos") == ["a.jpg"]
 
 
-def test_import_leaves_a_full_model_as_it_was(tmp_path):
+def test_import_leaves_a_full_model_as_it_was(workdir):
+    """The basic model stands in the working folder, not beside its source."""
     full = models.FaceModel(small_model(16), models.NormDense(5))
-    models.save(full, str(tmp_path / "full.keras"))
-    assert run("import", tmp_path / "full.keras") == 0
-    assert sorted(os.listdir(tmp_path)) == ["full.keras", "full_basic.keras"]
+    os.mkdir("models")
+    models.save(full, "models/full.keras")
+    assert run("import", "models/full.keras") == 0
+    assert sorted(os.listdir(".")) == ["full_basic.keras", "models"] and os.listdir("models") == ["full.keras"]
 
 
 def test_info_names_the_head(tmp_path, capsys):
