@@ -154,6 +154,23 @@ def _plain_groups(layer):
     return None
 
 
+def _without_erfc(graph):
+    """TensorFlow's GELU is made of erfc, which ONNX lacks: erfc(x) = 1 − erf(x)."""
+    from onnx import helper, numpy_helper
+
+    nodes = list(graph.node)
+    if not any(node.op_type == "Erfc" for node in nodes):
+        return
+    graph.initializer.append(numpy_helper.from_array(np.float32(1), "erfc_one"))
+    del graph.node[:]
+    for node in nodes:
+        if node.op_type == "Erfc":
+            erf = f"{node.output[0]}_erf"
+            graph.node.append(helper.make_node("Erf", node.input, [erf]))
+            node = helper.make_node("Sub", ["erfc_one", erf], node.output)
+        graph.node.append(node)
+
+
 def _name_ends(path):
     """The converter's own names change from file to file; the ends are "image", "embedding", and "batch" of them."""
     import onnx
@@ -167,6 +184,7 @@ def _name_ends(path):
     for end in (*whole.graph.input, output):
         if not end.type.tensor_type.shape.dim[0].HasField("dim_value"):
             end.type.tensor_type.shape.dim[0].dim_param = "batch"
+    _without_erfc(whole.graph)
     strange = sorted({node.op_type for node in whole.graph.node if node.op_type == "StatefulPartitionedCall"})
     if strange:
         raise ValueError(f"ONNX has no operation for {strange[0]}, which this model needs: export it to litert.")

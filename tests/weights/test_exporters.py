@@ -276,3 +276,14 @@ def test_grouped_convolutions_are_exported(tmp_path, to):
         interpreter.invoke()
         found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     np.testing.assert_allclose(found, model(images), rtol=1e-4, atol=1e-5)
+
+
+def test_gelu_to_onnx(tmp_path):
+    """TensorFlow makes it of erfc, which ONNX lacks: the ConvNeXt networks could not be exported."""
+    pytest.importorskip("onnxruntime")
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, activation="gelu")(inputs)
+    x = keras.layers.Flatten()(keras.layers.Conv2D(4, 3, 4, activation="gelu")(x))
+    network = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="embedding")(x))
+    largest, cosine = compare.export(network, str(tmp_path / "m.onnx"), "onnx")
+    assert largest < 1e-5 and cosine > 0.99999
