@@ -28,7 +28,7 @@ QUANTIZE = ("fp16", "int8", "dynamic")
 FORMS = (
     "keras", "litert", "litert-dynamic", "litert-fp16", "litert-int8", "onnx", "onnx-dynamic", "onnx-fp16", "onnx-int8",
 )  # fmt: skip
-FOREIGN = (".pt", ".pth", ".onnx", ".params", ".json")
+FOREIGN = (".pt", ".pth", ".onnx", ".params", ".json", ".tflite")
 
 
 def main(argv: list[str] | None = None) -> int:

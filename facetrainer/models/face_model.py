@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from facetrainer import optimizers
-from facetrainer.backbones import fused_norm
+from facetrainer.backbones import fused_norm, grouped
 from facetrainer.data.images import scaled
 from facetrainer.losses.base import slots
 
@@ -71,9 +71,10 @@ class FaceModel(keras.Model):
         return cls(**{**config, **parts})
 
     def compile(self, *args, **kwargs):
-        """As Keras's; where XLA will not run, batch normalisation is switched to the fused operation."""
+        """As Keras's; where XLA will not run, batch normalisation and grouped convolutions are computed in faster ways."""
         super().compile(*args, **kwargs)
         fused_norm.set_fused(self, not self.jit_compile)
+        grouped.set_bundled(self, not self.jit_compile and not keras.distribution.list_devices("gpu"))
 
     def get_compile_config(self):
         return {"optimizer": keras.optimizers.serialize(self.optimizer)} if self.compiled else None

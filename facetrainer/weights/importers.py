@@ -57,6 +57,11 @@ def _imported(path, input_shape, trusted):
         with tempfile.TemporaryDirectory() as home:
             saved_model.write_h5(path, os.path.join(home, "model.h5"))
             return split(load(os.path.join(home, "model.h5"), compile=False))[0]
+    if path.endswith(".tflite"):
+        raise ValueError(
+            f"{path}: a LiteRT file runs as it is in evaluate, recognize and as a teacher, and cannot be trained: train a student of it, "
+            f"facetrainer distill -D DATA -M {path}. A file that can be imported: .keras, .h5, .pt, .onnx, MXNet's."
+        )
     raise ValueError(f"{path}: expected .pt, .pth, .onnx, -symbol.json, .params, .h5, .keras or a SavedModel folder.")
 
 

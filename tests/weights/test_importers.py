@@ -424,3 +424,9 @@ def test_saved_models_of_keras_2(tmp_path):
     (tmp_path / "m" / "keras_metadata.pb").unlink()
     with pytest.raises(ValueError, match="graph can be run .* but not be made into layers"):
         models.import_weights(str(tmp_path / "m"))
+
+
+def test_litert_is_told_how_to_be_used(tmp_path):
+    """The hint was a circle: "expected .keras or .h5, other files: models.import_weights"."""
+    with pytest.raises(ValueError, match="train a student of it, facetrainer distill"):
+        models.import_weights("m.tflite")
