@@ -6,29 +6,23 @@ import cv2
 import numpy as np
 
 from facetrainer.data.alignment import LAYOUTS
-from facetrainer.legacy.refused import refused
 from facetrainer.preparing.align import align
-from facetrainer.recognition.detect import OnnxDetector
+from facetrainer.recognition.onnx_detectors import open_file
 
-YoloV5FaceDetector = refused(
-    "face_detector.YoloV5FaceDetector",
-    "Use face_detector.SCRFD(model_path='scrfd.onnx'), or recognition.detect.detector('mtcnn').",
-)
-
-
-class SCRFD:
-    """Faces by SCRFD or RetinaFace.
+class FaceDetector:
+    """Faces by an ONNX file of any detector that `recognition.detect.detector` knows.
 
     Args:
-        det_shape: Pixels of the square that photos are brought to, where the file leaves it open. Defaults to `640`.
-        model_path: ONNX file; there is no download. Defaults to `"scrfd_10g_bnkps.onnx"`.
+        model_path: The file; there is no download.
 
     Raises:
         FileNotFoundError: There is no such file.
     """
 
-    def __init__(self, det_shape=640, model_path="scrfd_10g_bnkps.onnx"):
-        self.model_path, self.net = model_path, OnnxDetector(model_path, det_shape)
+    def __init__(self, model_path):
+        if not os.path.exists(model_path):
+            raise FileNotFoundError(f"detector file {model_path!r} does not exist: give model_path= an ONNX file.")
+        self.model_path, self.net = model_path, open_file(model_path)
 
     def __call__(self, image, max_output_size=15, iou_threshold=0.45, score_threshold=0.25, image_format="RGB"):
         """Finds faces.
@@ -73,6 +67,38 @@ class SCRFD:
         for box, score in zip(np.asarray(bbs, int), ccs, strict=False):
             cv2.putText(image, f"{score:.2f}", (int(box[0]), int(box[1]) - 4), 0, 0.5, (0, 200, 0), 1)
         return image
+
+
+
+class SCRFD(FaceDetector):
+    """Faces by SCRFD or RetinaFace.
+
+    Args:
+        det_shape: Pixels of the square that photos are brought to, where the file leaves it open. Defaults to `640`.
+        model_path: ONNX file. Defaults to `"scrfd_10g_bnkps.onnx"`.
+    """
+
+    def __init__(self, det_shape=640, model_path="scrfd_10g_bnkps.onnx"):
+        super().__init__(model_path)
+        self.net.size = self.net.size if self.net.fixed else det_shape
+
+
+class YoloV5FaceDetector(FaceDetector):
+    """Faces by YOLOv5-face.
+
+    Args:
+        model_path: ONNX file, whose outputs are decoded already: Keras_insightface's `.h5` is not read. Defaults to `"yolov5s-face.onnx"`.
+        anchors: In the file; given here they are refused.
+        strides: Likewise.
+
+    Raises:
+        ValueError: Anchors or strides are given.
+    """
+
+    def __init__(self, model_path="yolov5s-face.onnx", anchors=None, strides=None):
+        if anchors is not None or strides is not None:
+            raise ValueError("anchors and strides are part of the ONNX file: leave them out.")
+        super().__init__(model_path)
 
 
 def _rgb(image, image_format):

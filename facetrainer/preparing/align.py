@@ -16,7 +16,7 @@ from facetrainer.data.images import decode, encode
 from facetrainer.io import lists
 from facetrainer.preparing import target
 from facetrainer.preparing.report import Report
-from facetrainer.recognition.detect import Detected, detector, read_landmarks
+from facetrainer.recognition.detect import Detected, detector, read_landmarks, together
 
 JOURNAL, PIECE = ".aligned.jsonl", 16
 COLUMNS = [
@@ -115,16 +115,31 @@ class _Worker:
         self.people = [os.path.join(part, name) for name in target.safe_names(self.source.class_names)]
         self.faces = finder(path, find, which, min_face, max_side)
 
-    def __call__(self, i):
-        name = self.source.name(i)
+    def __call__(self, indices):
+        rows = {}
+        for photos in together(self._decoded(indices, rows)):
+            found = self.faces([image for _, image in photos], [self.source.name(i) for i, _ in photos])
+            rows |= {i: self._row(i, image, faces) for (i, image), faces in zip(photos, found, strict=True)}
+        return [rows[i] for i in indices]
+
+    def _decoded(self, indices, rows):
+        """Photos that can be read; the others' rows go to `rows`."""
+        for i in indices:
+            try:
+                yield i, decode(self.source.read(i))
+            except (ValueError, OSError) as error:
+                rows[i] = {"i": i, "file": self.source.name(i), "error": str(error)}
+
+    def _row(self, i, image, faces):
+        about = {"i": i, "file": self.source.name(i)}
         try:
-            image = decode(self.source.read(i))
-            faces = self.faces(image, name)
+            if isinstance(faces, ValueError):
+                raise faces
             if not len(faces):
                 raise ValueError("no face found")
-            return {"i": i, "file": name, "crops": [self.crop(i, image, faces, k) for k in range(len(faces))]}
+            return {**about, "crops": [self.crop(i, image, faces, k) for k in range(len(faces))]}
         except (ValueError, OSError) as error:
-            return {"i": i, "file": name, "error": str(error)}
+            return {**about, "error": str(error)}
 
     def crop(self, i, image, faces, k):
         """Writes face k → its row: path below the target, score, landmarks."""
@@ -150,25 +165,28 @@ def _stems(source):
     return stems
 
 
-def finder(path: str, find: str, which: str, min_face: int, max_side: int) -> Callable[[np.ndarray, str], Detected]:
-    """→ function of an image and its name: the faces to crop, by a detector or a csv of landmarks."""
+def finder(
+    path: str, find: str, which: str, min_face: int, max_side: int
+) -> Callable[[list[np.ndarray], list[str]], list]:
+    """→ function of photos and their names: the faces to crop of each, by a detector or a csv of landmarks; ValueError where it has none."""
     if find.endswith(".csv"):
         table = read_landmarks(find)
-
-        def known(image, name):
-            below = os.path.normpath(os.path.relpath(name, path))
-            if below not in table:
-                raise ValueError(f"{find} has no line for {below}")
-            return Detected(np.full((1, 4), np.nan), np.ones(1), table[below][None])
-
-        return known
+        return lambda images, names: [_marked(table, find, os.path.normpath(os.path.relpath(n, path))) for n in names]
     detect = detector(find, min_face, max_side)
     pick = {
         "largest": lambda found, shape: found.largest(),
         "central": Detected.central,
         "all": lambda found, shape: found,
     }[which]
-    return lambda image, name: pick(detect(image), image.shape[:2])
+    return lambda images, names: [
+        pick(found, image.shape[:2]) for found, image in zip(detect.batch(images), images, strict=True)
+    ]
+
+
+def _marked(table, find, name):
+    if name not in table:
+        return ValueError(f"{find} has no line for {name}")
+    return Detected(np.full((1, 4), np.nan), np.ones(1), table[name][None])
 
 
 _worker: _Worker | None = None
@@ -180,7 +198,7 @@ def _begin(*arguments):
 
 
 def _align_piece(indices):
-    return [_worker(i) for i in indices]
+    return _worker(indices)
 
 
 def _summary(rows, part, report):

@@ -1,23 +1,36 @@
-"""Photo → faces: boxes, scores, five landmarks. A detector is any function RGB uint8 (H, W, 3) → `Detected`."""
+"""Photo → faces: boxes, scores, five landmarks."""
 
 import csv
 import dataclasses
+import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
 
-from facetrainer.utils.optional import need
-
 
 @dataclasses.dataclass(frozen=True)
 class Detected:
-    """n faces: `boxes` (n, 4) x1 y1 x2 y2, `scores` (n,), `landmarks` (n, 5, 2): eyes, nose, corners of the mouth; pixels."""
+    """n faces of a photo.
+
+    Attributes:
+        boxes: `(n, 4)` x1 y1 x2 y2, pixels.
+        scores: `(n,)`.
+        landmarks: `(n, 5, 2)` eyes, nose, corners of the mouth, the left ones (as seen) first; pixels.
+    """
 
     boxes: np.ndarray
     scores: np.ndarray
     landmarks: np.ndarray
+
+    @classmethod
+    def of(cls, boxes: Sequence, scores: Sequence, landmarks: Sequence) -> "Detected":
+        """From lists of any length, none included."""
+        return cls(
+            np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(scores, np.float32).reshape(-1),
+            np.asarray(landmarks, np.float32).reshape(-1, 5, 2),
+        )  # fmt: skip
 
     def __len__(self):
         return len(self.scores)
@@ -26,11 +39,16 @@ class Detected:
         return Detected(self.boxes[rows], self.scores[rows], self.landmarks[rows])
 
     def scaled(self, factor: float) -> "Detected":
+        """The same faces in a photo `factor` times as large."""
         return Detected(self.boxes * factor, self.scores, self.landmarks * factor)
+
+    def by_size(self) -> "Detected":
+        """The largest box first."""
+        return self[np.argsort(-np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1), kind="stable")]
 
     def largest(self) -> "Detected":
         """The face of the largest box."""
-        return self[np.argsort(-np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1), kind="stable")[:1]]
+        return self.by_size()[:1]
 
     def central(self, shape: tuple[int, int]) -> "Detected":
         """The face nearest to the middle of an image of `shape` (height, width)."""
@@ -38,168 +56,82 @@ class Detected:
         return self[np.argsort(np.linalg.norm(away, axis=1), kind="stable")[:1]]
 
 
-Detector = Callable[[np.ndarray], Detected]
+class Detector:
+    """Finds faces in RGB uint8 photos `(height, width, 3)`; a kind of detector writes `batch`."""
+
+    def __call__(self, image: np.ndarray) -> Detected:
+        """The faces of one photo."""
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[np.ndarray]) -> list[Detected]:
+        """The faces of several photos, of any sizes."""
+        raise NotImplementedError
 
 
-def detector(name: str, min_face: int = 40, max_side: int = 1024) -> Detector:
-    """Name "mtcnn" (from PyPI), or an ONNX file of SCRFD or RetinaFace → Detector.
+def together(
+    photos: Iterable[tuple[object, np.ndarray]], count: int = 16, pixels: int = 16_000_000
+) -> Iterator[list[tuple[object, np.ndarray]]]:
+    """Consecutive photos to look through at once.
 
-    Photos whose longer side is over `max_side` pixels are shrunk before; faces under `min_face` pixels, after that, are not looked for.
+    Args:
+        photos: Pairs of anything and an image.
+        count: Photos together at most.
+        pixels: Of all of them together; a larger one goes alone.
+
+    Yields:
+        Lists of such pairs, none empty.
     """
-    if name == "mtcnn":
-        found = Mtcnn(min_face)
-    elif name.endswith(".onnx"):
-        found = OnnxDetector(name)
-    else:
-        raise ValueError(
-            f"detector {name!r}: expected 'mtcnn', an .onnx file of SCRFD or RetinaFace, or a .csv of landmarks."
-        )
-    return lambda image: _within(found, image, max_side)
+    held, size = [], 0
+    for one in photos:
+        area = one[1].shape[0] * one[1].shape[1]
+        if held and (len(held) == count or size + area > pixels):
+            yield held
+            held, size = [], 0
+        held, size = [*held, one], size + area
+    if held:
+        yield held
 
 
-def _within(found, image, max_side):
-    scale = max_side / max(image.shape[:2])
-    if scale >= 1:
-        return found(image)
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return found(small).scaled(1 / scale)
+class Within(Detector):
+    """A detector that sees photos shrunk to `max_side` pixels on their longer side."""
 
+    def __init__(self, found: Detector, max_side: int):
+        self.found, self.max_side = found, max_side
 
-class Mtcnn:
-    """MTCNN of the package `mtcnn` (Zhang et al., 2016, arXiv:1604.02878), with a pyramid that stops at 12 pixels.
-
-    The package's own goes below that when `min_face` is larger than 20, and then loses every face.
-    """
-
-    def __init__(self, min_face: int = 40):
-        package = need("mtcnn", "mtcnn", "the detector 'mtcnn'")
-        self.net, self.min_face = package.MTCNN(stages=_stages(min_face)), min_face
-
-    def __call__(self, image):
-        if min(image.shape[:2]) * 12 / self.min_face < 12:
-            return _detected([], [], [])
-        faces = self.net.detect_faces(image, box_format="xyxy")
-        points = [
-            [face["keypoints"][name] for name in ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")]
-            for face in faces
+    def batch(self, images):
+        scales = [min(self.max_side / max(image.shape[:2]), 1) for image in images]
+        small = [
+            image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            for image, scale in zip(images, scales, strict=True)
         ]
-        return _detected([face["box"] for face in faces], [face["confidence"] for face in faces], points)
+        return [
+            faces if scale == 1 else faces.scaled(1 / scale)
+            for faces, scale in zip(self.found.batch(small), scales, strict=True)
+        ]
 
 
-def _stages(min_face):
-    stages, images, boxes = (
-        need(f"mtcnn.{name}", "mtcnn", "the detector 'mtcnn'") for name in ("stages", "utils.images", "utils.bboxes")
-    )
+def detector(name: str = "mtcnn", min_face: int = 40, max_side: int = 1024) -> Detector:
+    """Opens a detector.
 
-    class Proposals(stages.StagePNet):
-        def __call__(
-            self, images_normalized, images_oshapes, threshold_pnet=0.6, nms_pnet1=0.5, nms_pnet2=0.7, **kwargs
-        ):
-            scales = pyramid(min(images_normalized.shape[1:3]), min_face)
-            found = []
-            for scale in scales:
-                offsets, scores = self._model(images.scale_images(images_normalized, scale))
-                level = boxes.generate_bounding_box(offsets, scores, threshold_pnet)
-                level = boxes.upscale_bboxes(level, np.full(len(images_normalized), scale))
-                found.append(
-                    boxes.smart_nms_from_bboxes(level, threshold=nms_pnet1, method="union", initial_sort=False)
-                )
-            found = boxes.smart_nms_from_bboxes(
-                np.concatenate(found), threshold=nms_pnet2, method="union", initial_sort=True
-            )
-            return boxes.resize_to_square(found)
+    Args:
+        name: "mtcnn" (of PyPI), or an ONNX file of YuNet, SCRFD, RetinaFace, YOLOv5-face or YOLOv8-face.
+        min_face: Pixels; smaller faces, after shrinking, are not looked for ("mtcnn") or left out.
+        max_side: Photos whose longer side is over this many pixels are shrunk before. Their faces come in the photo's own pixels.
 
-    return [Proposals, stages.StageRNet, stages.StageONet]
-
-
-def pyramid(side: int, min_face: int, factor: float = 0.709) -> np.ndarray:
-    """Scales at which a face of `min_face` pixels and more is 12 pixels, none of which shrinks `side` below 12."""
-    first = 12 / min_face
-    levels = int(np.floor(np.log(12 / (side * first)) / np.log(factor) + 1e-9)) + 1
-    return first * factor ** np.arange(max(levels, 0))
-
-
-def _detected(boxes, scores, points):
-    return Detected(
-        np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(scores, np.float32).reshape(-1),
-        np.asarray(points, np.float32).reshape(-1, 5, 2),
-    )  # fmt: skip
-
-
-class OnnxDetector:
-    """SCRFD (nine outputs, InsightFace) or RetinaFace (three, Pytorch_Retinaface) by ONNX Runtime."""
-
-    def __init__(self, path: str, size: int = 640, threshold: float = 0.5, overlap: float = 0.4):
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"detector file {path!r} does not exist.")
-        runtime = need("onnxruntime", "onnxruntime", path)
-        self.session = runtime.InferenceSession(path, providers=runtime.get_available_providers())
-        outputs = len(self.session.get_outputs())
-        if outputs not in (3, 9):
-            raise ValueError(
-                f"{path}: expected SCRFD with nine outputs or RetinaFace with three. Received: {outputs} outputs"
-            )
-        self.decode, self.scrfd = (scrfd, True) if outputs == 9 else (retinaface, False)
-        wanted = self.session.get_inputs()[0]
-        self.input, fixed = wanted.name, wanted.shape[2]
-        self.size, self.threshold, self.overlap = fixed if isinstance(fixed, int) else size, threshold, overlap
-
-    def __call__(self, image):
-        scale = self.size / max(image.shape[:2])
-        small = cv2.resize(image, None, fx=scale, fy=scale)[: self.size, : self.size]
-        canvas = np.zeros((self.size, self.size, 3), np.float32)
-        canvas[: small.shape[0], : small.shape[1]] = small
-        inputs = (canvas - 127.5) / 128 if self.scrfd else canvas[..., ::-1] - (104, 117, 123)
-        outputs = self.session.run(None, {self.input: inputs.transpose(2, 0, 1)[None].astype(np.float32)})
-        boxes, scores, points = self.decode(outputs, self.size)
-        good = np.flatnonzero(scores > self.threshold)
-        found = _detected(boxes[good], scores[good], points[good])
-        return found[suppressed(found.boxes, found.scores, self.overlap)].scaled(1 / scale)
-
-
-def suppressed(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarray:
-    """Rows that stay when every box goes that overlaps a better one by more than `overlap` of their union."""
-    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    return np.array(cv2.dnn.NMSBoxes(sides.tolist(), scores.tolist(), 0.0, overlap), np.int64).reshape(-1)
-
-
-def scrfd(outputs: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, boxes, points of strides 8, 16, 32 (lists of three each) → boxes (n, 4), scores (n,), points (n, 5, 2).
-
-    Distances from each cell's corner in strides; two anchors a cell. Guo et al., 2021, arXiv:2105.04714.
+    Raises:
+        ValueError: The name is none of these.
+        FileNotFoundError: There is no such file.
+        ImportError: The detector's library is missing.
     """
-    boxes, scores, points = [], [], []
-    for level, stride in enumerate((8, 16, 32)):
-        score, box, point = (outputs[level + 3 * kind].reshape(-1, n) for kind, n in ((0, 1), (1, 4), (2, 10)))
-        cells = size // stride
-        corners = np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), -1).reshape(-1, 2) * stride
-        corners = np.repeat(corners, len(score) // cells**2, axis=0)
-        boxes.append(np.hstack([corners - box[:, :2] * stride, corners + box[:, 2:] * stride]))
-        points.append(corners[:, None] + point.reshape(-1, 5, 2) * stride)
-        scores.append(score[:, 0])
-    return np.concatenate(boxes), np.concatenate(scores), np.concatenate(points)
-
-
-def retinaface(outputs: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes (1, n, 4), scores (1, n, 2), points (1, n, 10) relative to anchors → boxes, scores, points as `scrfd` gives them.
-
-    Anchors of 16 … 512 pixels on strides 8, 16, 32; variances 0.1 and 0.2. Deng et al., CVPR 2020, arXiv:1905.00641.
-    """
-    by_width = {output.shape[-1]: output[0] for output in outputs}
-    middle, side = _anchors(size)
-    box, point = by_width[4], by_width[10].reshape(-1, 5, 2)
-    centre, half = middle + box[:, :2] * 0.1 * side, side * np.exp(box[:, 2:] * 0.2) / 2
-    return np.hstack([centre - half, centre + half]), by_width[2][:, 1], middle[:, None] + point * 0.1 * side[:, None]
-
-
-def _anchors(size):
-    middles, sides = [], []
-    for stride, lengths in ((8, (16, 32)), (16, (64, 128)), (32, (256, 512))):
-        cells = -(-size // stride)
-        grid = (np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), -1).reshape(-1, 2) + 0.5) * stride
-        middles.append(np.repeat(grid, 2, axis=0))
-        sides.append(np.tile(lengths, len(grid))[:, None])
-    return np.concatenate(middles), np.concatenate(sides)
+    if name != "mtcnn" and not name.endswith(".onnx"):
+        raise ValueError(
+            f"detector {name!r}: expected 'mtcnn', or an .onnx file of YuNet, SCRFD, RetinaFace or YOLO-face."
+        )
+    if name != "mtcnn" and not os.path.exists(name):
+        raise FileNotFoundError(f"detector file {name!r} does not exist.")
+    kind, opener = ("mtcnn", "Mtcnn") if name == "mtcnn" else ("onnx_detectors", "open_file")
+    begin = getattr(importlib.import_module(f"facetrainer.recognition.{kind}"), opener)
+    return Within(begin(min_face) if name == "mtcnn" else begin(name, min_face), max_side)
 
 
 def read_landmarks(path: str) -> dict[str, np.ndarray]:

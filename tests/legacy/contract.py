@@ -170,7 +170,7 @@ Eval_folder.generate_eval_pair_bin(self, save_dest, pos_num=3000, neg_num=3000, 
 plot_tpr_far(score, label, new_figure=True, label_prefix='')
 """,
     "face_detector": """
-YoloV5FaceDetector
+YoloV5FaceDetector(model_path, anchors, strides)
 SCRFD(det_shape=640)
 SCRFD.__call__(self, image, max_output_size=15, iou_threshold=0.45, score_threshold=0.25, image_format='RGB')
 SCRFD.detect_in_image(self, image)
@@ -185,7 +185,7 @@ REFUSED = {
     "models.SAMModel", "data.MXNetRecordGen", "data.partial_fc_split_pick", "data.partial_fc_split_gen",
     "data.build_basic_dataset_from_tfrecord", "data.build_basic_dataset_from_data_path", "data.Triplet_dataset_offline",
     "evals.half_split_weighted_cosine_similarity", "evals.half_split_weighted_cosine_similarity_11", "myCallbacks.VPLUpdateQueue",
-    "face_detector.YoloV5FaceDetector", "image_video_test.FaceDetectorAndRecognizer",
+    "image_video_test.FaceDetectorAndRecognizer",
 }  # fmt: skip
 # arguments whose default is another on purpose, see CHANGELOG
 OTHER_DEFAULTS = {

@@ -70,90 +70,6 @@ def test_crop_by_box():
         layout.crop(image, None, np.array([400, 50, 450, 100.0]))
 
 
-def test_which_face():
-    boxes = np.array([[0, 0, 50, 50], [90, 90, 110, 110], [100, 0, 130, 30]], float)
-    found = detect.Detected(boxes, np.ones(3), np.zeros((3, 5, 2)))
-    assert found.largest().boxes.tolist() == [boxes[0].tolist()]
-    assert found.central((200, 200)).boxes.tolist() == [boxes[1].tolist()]
-    assert found.scaled(2).boxes[0].tolist() == [0, 0, 100, 100]
-
-
-@pytest.mark.parametrize("min_face", [20, 40, 100])
-@pytest.mark.parametrize("side", [100, 250, 1000])
-def test_pyramid_stops_at_12_pixels(side, min_face):
-    scales = detect.pyramid(side, min_face)
-    assert scales[0] == 12 / min_face and side * scales[-1] >= 12 - 1e-6 and side * scales[-1] * 0.709 < 12
-
-
-FACE = np.array([100.0, 120, 180, 220])
-POINTS = np.array([[120, 150], [160, 150], [140, 180], [125, 200], [155, 200]], float)
-
-
-class FakeSession:
-    """A network that finds one face, given as outputs."""
-
-    def __init__(self, outputs):
-        self.outputs = outputs
-
-    def get_outputs(self):
-        return self.outputs
-
-    def get_inputs(self):
-        return [type("Input", (), {"name": "x", "shape": [1, 3, 640, 640]})]
-
-    def run(self, _, feed):
-        (array,) = feed.values()
-        assert array.shape == (1, 3, 640, 640) and array.dtype == np.float32
-        return self.outputs
-
-
-def scrfd_outputs():
-    shapes = [(640 // s) ** 2 * 2 for s in (8, 16, 32)]
-    outputs = [np.zeros((n, width), np.float32) for width in (1, 4, 10) for n in shapes]
-    cell = np.array([8, 10]) * 16  # on stride 16
-    row = 2 * (10 * 40 + 8)
-    for k in (row, row + 1):  # two anchors say the same: one face
-        outputs[1][k], outputs[4][k] = 0.9, np.concatenate([cell - FACE[:2], FACE[2:] - cell]) / 16
-        outputs[7][k] = ((POINTS - cell) / 16).ravel()
-    return outputs
-
-
-def retinaface_outputs():
-    n = sum((640 // s) ** 2 * 2 for s in (8, 16, 32))
-    boxes, scores, points = (np.zeros((1, n, width), np.float32) for width in (4, 2, 10))
-    row = 2 * 80 * 80 + 2 * (10 * 40 + 8)  # 64 pixels on stride 16
-    middle = (np.array([8, 10]) + 0.5) * 16
-    boxes[0, row, :2] = ((FACE[:2] + FACE[2:]) / 2 - middle) / 64 / 0.1
-    boxes[0, row, 2:] = np.log((FACE[2:] - FACE[:2]) / 64) / 0.2
-    points[0, row], scores[0, row, 1] = ((POINTS - middle) / 64 / 0.1).ravel(), 0.9
-    return [boxes, scores, points]
-
-
-@pytest.mark.parametrize("outputs", [scrfd_outputs(), retinaface_outputs()])
-def test_detectors_of_onnx_files(workdir, monkeypatch, outputs):
-    runtime = type(
-        "Runtime", (), {"InferenceSession": lambda *a, **k: FakeSession(outputs), "get_available_providers": list}
-    )
-    monkeypatch.setattr(detect, "need", lambda *_: runtime)
-    open("d.onnx", "w").close()
-    found = detect.detector("d.onnx", max_side=5000)(np.zeros((1280, 640, 3), np.uint8))
-    assert len(found) == 1
-    np.testing.assert_allclose(found.boxes[0], FACE * 2, rtol=1e-4)
-    np.testing.assert_allclose(found.landmarks[0], POINTS * 2, rtol=1e-4)
-    small = detect.detector("d.onnx", max_side=320)(np.zeros((1280, 640, 3), np.uint8))
-    np.testing.assert_allclose(small.boxes[0], FACE * 2, rtol=1e-4)
-
-
-def test_errors_of_detectors(workdir):
-    with pytest.raises(ValueError, match="expected 'mtcnn', an .onnx file"):
-        detect.detector("yolo")
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        detect.detector("d.onnx")
-    open("l.csv", "w").write("file,x\na.jpg,1,2\n")
-    with pytest.raises(ValueError, match="line 2: expected a file and ten numbers"):
-        detect.read_landmarks("l.csv")
-
-
 def photos(root, people, broken=True):
     """Drawn faces on larger canvases, and a csv of where they are."""
     rows = []
@@ -190,11 +106,11 @@ def test_align_goes_on_after_a_kill(workdir, people, monkeypatch):
     monkeypatch.setattr(align, "PIECE", 2)
     once, calls = align._Worker.__call__, []
 
-    def killed(self, i):
-        calls.append(i)
-        if len(calls) == 5:
+    def killed(self, indices):
+        calls.append(indices)
+        if len(calls) == 3:
             raise KeyboardInterrupt
-        return once(self, i)
+        return once(self, indices)
 
     monkeypatch.setattr(align._Worker, "__call__", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -204,7 +120,7 @@ def test_align_goes_on_after_a_kill(workdir, people, monkeypatch):
         journal.write('{"i": 7, "fi')  # a line cut off
     assert run("align", "photos", "out", "--detector", "marks.csv", "--workers", 1) == 0
     assert (
-        len(calls) == 5 + 4
+        len(calls) == 3 + 2
         and len(sources.open_source("out")) == 6
         and sorted(os.listdir("out")) == ["landmarks.csv", "p0", "p1", "p2"]
     )
