@@ -25,6 +25,7 @@ MODULES = {
     "data_distiller": "facetrainer.preparing.distill",
     "data_drop_top_k": "facetrainer.preparing.clean",
     "convert": "facetrainer.cli.convert",
+    "recognize": "facetrainer.recognition",
     "face_detector": "facetrainer.legacy.face_detector",
     "image_video_test": "facetrainer.legacy.image_video_test",
 }

@@ -62,11 +62,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(a):
+    if a.calibrate and (a.centre or a.patch):
+        raise ValueError("--calibrate makes thresholds for the model alone: leave out --centre and --patch.")
     results = [_evaluated(a, pairs) for pairs in map(evals.read_pairs, a.test_bin_files)]
     if a.calibrate:
         scores, same = (np.concatenate([one[key] for one in results]) for key in ("scores", "same"))
         people = np.concatenate([one["people of pairs"] + 10**9 * k for k, one in enumerate(results)], axis=1)
-        about = {"model": a.basic_model, "sets": [one["protocol"] for one in results]}
+        about = {
+            "model": a.basic_model,
+            "mirrored": "" if a.no_flip else a.flip,
+            "sets": [one["protocol"] for one in results],
+        }
         print(calibration.write(a.basic_model, calibration.calibrate(scores, same, people=people, **about)))
     if a.json:
         arrays = ("scores", "same", "people of pairs")

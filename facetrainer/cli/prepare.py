@@ -124,7 +124,7 @@ COMMANDS = {
         ("--layout", {"choices": LAYOUTS, "default": "arcface", "help": "112×112 or 112×96 by five points, 160×160 by the box"}),
         ("--size", {"type": int, "nargs": "+", "metavar": "PIXELS", "help": "of the crops: height and width, or one number for a square"}),
         ("--margin", {"type": int, "help": "pixels around the detector's box, for facenet (32)"}),
-        ("--detector", {"default": "mtcnn", "help": "mtcnn (pip install mtcnn), an .onnx of YuNet, SCRFD, RetinaFace or YOLO-face, a .csv of landmarks"}),
+        ("--detector", {"default": "mtcnn", "help": "mtcnn, an .onnx of YuNet, SCRFD, RetinaFace or YOLO-face, a .csv of landmarks"}),
         ("--faces", {"choices": ("largest", "central", "all"), "default": "largest"}),
         ("--min-face", {"type": int, "default": 40, "help": "pixels"}),
         ("--max-side", {"type": int, "default": 1024, "help": "larger photos are shrunk before detection"}),

@@ -73,8 +73,9 @@ class Embedder:
         )
 
     def _piece(self, images):
-        """One batch; a last one that is smaller is filled up."""
-        filled = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)
+        """One batch; a smaller one is filled up to the next power of two, so that few sizes are compiled."""
+        size = min(1 << (len(images) - 1).bit_length(), self.batch_size)
+        filled = np.zeros((size, *images.shape[1:]), np.uint8)
         filled[: len(images)] = images
         return np.asarray(self.embed(normalised(filled)), np.float32)[: len(images)]
 

@@ -9,6 +9,7 @@ from facetrainer.data.alignment import LAYOUTS
 from facetrainer.preparing.align import align
 from facetrainer.recognition.onnx_detectors import open_file
 
+
 class FaceDetector:
     """Faces by an ONNX file of any detector that `recognition.detect.detector` knows.
 
@@ -67,7 +68,6 @@ class FaceDetector:
         for box, score in zip(np.asarray(bbs, int), ccs, strict=False):
             cv2.putText(image, f"{score:.2f}", (int(box[0]), int(box[1]) - 4), 0, 0.5, (0, 200, 0), 1)
         return image
-
 
 
 class SCRFD(FaceDetector):

@@ -1,13 +1,17 @@
 """Thresholds for use: what cosine means "the same person" for this model, and how sure that is."""
 
+import dataclasses
+import json
 import os
 
 import numpy as np
 
+from facetrainer.metrics import evidence
+from facetrainer.metrics.impostors import Impostors
 from facetrainer.metrics.intervals import rate_interval
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import FARS
-from facetrainer.utils.files import write_json
+from facetrainer.utils.files import read_bytes, write_json
 
 LEAST = 10  # negative pairs beyond the threshold, on average: fewer, and it rests on single pairs
 
@@ -24,7 +28,8 @@ def calibrate(scores: np.ndarray, same: np.ndarray, fars=FARS, people: np.ndarra
         **about: Put in front of the result.
 
     Returns:
-        Thresholds by rate ("same" where cosine ≥ threshold), FAR and TAR there with 95 % intervals, numbers of pairs and people.
+        Thresholds by rate ("same" where cosine ≥ threshold), FAR and TAR there with 95 % intervals, numbers of pairs and people;
+        "probability" of one person by cosine (see `evidence.fit`), and the "impostors" in short (see `Impostors`), for searches.
 
     Raises:
         ValueError: There are pairs of one kind only.
@@ -45,7 +50,9 @@ def calibrate(scores: np.ndarray, same: np.ndarray, fars=FARS, people: np.ndarra
     }
     return {**about, "rule": "same where cosine >= threshold", "people": len(np.unique(people)),
             "positive pairs": len(curve.positives), "negative pairs": negatives,
-            "thresholds": {f"{far:g}": point for far, point in found.items()}, "refused": refused}  # fmt: skip
+            "thresholds": {f"{far:g}": point for far, point in found.items()}, "refused": refused,
+            "probability": evidence.fit(scores, same, people),
+            "impostors": dataclasses.asdict(Impostors.of(curve.negatives)) if negatives >= 2 * LEAST else None}  # fmt: skip
 
 
 def _point(curve, far, scores, same, people):
@@ -56,11 +63,42 @@ def _point(curve, far, scores, same, people):
             "TAR": tar, "TAR 95%": rate_interval(said[same], *people[:, same])}  # fmt: skip
 
 
+def path_of(model: str) -> str:
+    """Where the thresholds of a model file lie: `{stem}_thresholds.json` beside it."""
+    return os.path.splitext(os.path.normpath(model))[0] + "_thresholds.json"
+
+
 def write(path: str, calibration: dict) -> str:
-    """Beside the model `path`: `{stem}_thresholds.json`."""
-    dest = os.path.splitext(path)[0] + "_thresholds.json"
-    write_json(dest, calibration, indent=1)
-    return dest
+    """Writes the thresholds of the model file `path` beside it, see `path_of`."""
+    write_json(path_of(path), calibration, indent=1)
+    return path_of(path)
+
+
+def read(model: str) -> dict | None:
+    """The thresholds of a model file; None where it has none.
+
+    Args:
+        model: The model file.
+
+    Raises:
+        ValueError: The file is no thresholds file.
+    """
+    path = path_of(model)
+    if not os.path.exists(path):
+        return None
+    try:
+        found = json.loads(read_bytes(path))
+        for point in found["thresholds"].values():
+            float(point["threshold"])
+        if found.get("impostors"):
+            Impostors(**found["impostors"]).threshold(1e-9)
+        if found.get("probability"):
+            evidence.probability(found["probability"], 0.0)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is no thresholds file ({type(error).__name__}: {error}): facetrainer evaluate -m MODEL -t SET --calibrate writes one."
+        ) from None
+    return found
 
 
 def threshold_at(calibration: dict, far: float) -> float:

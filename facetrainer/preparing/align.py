@@ -168,7 +168,7 @@ def _stems(source):
 def finder(
     path: str, find: str, which: str, min_face: int, max_side: int
 ) -> Callable[[list[np.ndarray], list[str]], list]:
-    """→ function of photos and their names: the faces to crop of each, by a detector or a csv of landmarks; ValueError where it has none."""
+    """→ function of photos and their names: the faces to crop of each, by a detector or a csv; ValueError where that has none."""
     if find.endswith(".csv"):
         table = read_landmarks(find)
         return lambda images, names: [_marked(table, find, os.path.normpath(os.path.relpath(n, path))) for n in names]

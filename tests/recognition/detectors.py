@@ -72,7 +72,7 @@ def yunet():
     return outputs
 
 
-FAMILIES = {"scrfd": scrfd, "retinaface": retinaface, "yolov5": yolov5, "yolov8": yolov8, "yolov8_heads": yolov8_heads, "yunet": yunet}  # fmt: skip
+FAMILIES = {one.__name__: one for one in (scrfd, retinaface, yolov5, yolov8, yolov8_heads, yunet)}
 
 
 def write(path, outputs, size=640):

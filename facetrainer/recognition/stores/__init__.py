@@ -1,0 +1,76 @@
+"""Where a gallery's people are kept: in files, or in an engine of its own. A store keeps and finds vectors; it knows no model."""
+
+import contextlib
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One photo of a person.
+
+    Attributes:
+        person: Name.
+        vector: Embedding of length 1 `(D,)`.
+        quality: In [0, 1]: its weight among the person's photos.
+        photo: Name of the photo.
+        digest: Of the photo's bytes, hexadecimal: a photo is enrolled once for a person.
+    """
+
+    person: str
+    vector: np.ndarray
+    quality: float
+    photo: str
+    digest: str
+
+
+class Store(Protocol):
+    """What a gallery needs of the place where it is kept."""
+
+    header: dict
+
+    def people(self) -> dict[str, int]:
+        """Photos of each person."""
+
+    def photos_of(self, person: str) -> list[Entry]:
+        """A person's photos; none where nobody has the name."""
+
+    def holds(self, person: str, digest: str) -> bool:
+        """Whether a photo is enrolled for a person."""
+
+    def add(self, entries: list[Entry]) -> None:
+        """Puts in photos; their people are found by `search` from then on."""
+
+    def remove(self, person: str) -> None:
+        """Forgets a person."""
+
+    def search(self, probes: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+        """The `k` nearest people of each probe `(p, D)`, with cosines."""
+
+    def sample(self, count: int) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
+        """Some photos and some people: names and vectors of both, for the scores of different people."""
+
+    def save(self) -> None:
+        """Makes what was put in last."""
+
+    def save_now_and_then(self) -> None:
+        """The same in the middle of a long work, no oftener than is cheap."""
+
+    def refresh(self) -> None:
+        """Takes over what other processes changed."""
+
+    def changing(self) -> contextlib.AbstractContextManager:
+        """Keeps other processes from changing the gallery; saves at the end, whatever happens."""
+
+
+def pooled(vectors: np.ndarray, qualities: np.ndarray) -> np.ndarray:
+    """One vector of length 1 for several photos of a person, each by its quality.
+
+    Args:
+        vectors: `(n, D)`.
+        qualities: `(n,)`, 0 or more.
+    """
+    whole = np.maximum(qualities, 1e-3) @ vectors
+    return (whole / max(np.linalg.norm(whole), 1e-12)).astype(np.float32)
