@@ -171,7 +171,8 @@ def _webp_size(data):
 
 def encode(image: np.ndarray, kind: str = ".jpg", quality: int = 95) -> bytes:
     """RGB uint8 → JPEG, or PNG, which loses nothing."""
-    return cv2.imencode(kind, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == ".jpg" else []
+    return cv2.imencode(kind, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
 def extension(data: bytes) -> str:
