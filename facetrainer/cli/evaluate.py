@@ -71,11 +71,12 @@ def _run(a):
         about = {
             "model": a.basic_model,
             "mirrored": "" if a.no_flip else a.flip,
+            "length": float(np.median(np.concatenate([one["lengths"] for one in results]))),
             "sets": [one["protocol"] for one in results],
         }
         print(calibration.write(a.basic_model, calibration.calibrate(scores, same, people=people, **about)))
     if a.json:
-        arrays = ("scores", "same", "people of pairs")
+        arrays = ("scores", "same", "people of pairs", "lengths")
         told = [{key: value for key, value in one.items() if key not in arrays} for one in results]
         files.write_json(a.json, without_nan(told), indent=1)
 
@@ -110,6 +111,7 @@ def _evaluated(a, pairs):
         "scores": scores,
         "same": same,
         "people of pairs": pairs.people,
+        "lengths": np.linalg.norm(embeddings, axis=1),
     }
     val, val_std, far = evals.calculate_val(
         np.arange(0, 4, 0.001), *(evals.unit(embeddings[k::2]) for k in (0, 1)), same

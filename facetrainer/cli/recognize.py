@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("gallery", help="folder, made by the first call")
     one.add_argument("photos", help="folder with one folder a person; with --name a photo or a folder of one person")
     one.add_argument("--name", help="of the person on all photos")
-    one.add_argument("--min-quality", type=float, default=0.05, help="of a photo, 0 to 1: size, sharpness, pose (0.05)")
+    _add_quality(one)
     one.add_argument("--force", action="store_true", help="also photos that look like somebody else of that name")
 
     one = _command(commands, "identify", identify, "who is on photos")
@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("photos")
     one.add_argument("target", help="new folder; photos are copied")
     one.add_argument("--gallery", help="name the people who are in it")
+    _add_quality(one)
 
     one = commands.add_parser("list", help="people of a gallery")
     one.add_argument("gallery")
@@ -94,6 +95,11 @@ def _command(commands, name, work, text):
     run.add_trusted(one)
     one.set_defaults(work=work)
     return one
+
+
+def _add_quality(one):
+    help_ = "faces below are left out: size, sharpness, pose and length of the embedding, 0 to 1 (0.1)"
+    one.add_argument("--min-quality", type=float, default=0.1, metavar="Q", help=help_)
 
 
 def _add_gallery(one):
@@ -221,26 +227,30 @@ def cluster(a) -> None:
     reader = _gallery(a).reader if a.gallery else _reader(a)
     target.refuse_inside(a.target, a.photos)
     photos = list(reader.read([(path, path) for path in reading.photos_in(a.photos)]))
-    faces = [(photo, face) for photo in photos for face in photo.faces]
+    faces = [(photo, face) for photo in photos for face in photo.faces if face.quality.value >= a.min_quality]
     if not faces:
-        raise ValueError(f"{a.photos}: no face found on {len(photos)} photos.")
-    limit = (
-        limits.of_search(reader.model, recognition.Gallery(reader).store, 0.01, len(faces))
-        if a.threshold is None
-        else None
-    )
-    value = a.threshold if limit is None else limit.value
-    if value is None:
-        raise ValueError(limit.basis)
+        raise ValueError(f"{a.photos}: no face of quality {a.min_quality:g} or more on {len(photos)} photos.")
+    value, basis = _threshold(a, reader.model, len(faces))
     labels = album.group(np.stack([face.embedding for _, face in faces]), value)
+    about = f"{len(photos)} photos, {len(faces)} faces, {labels.max() + 1} people; {basis}"
     with target.folder(a.target, cluster=a.photos, threshold=value) as part:
-        about = f"{len(photos)} photos, {len(faces)} faces, {labels.max() + 1} people; {limit or f'threshold {value:g} as given'}"
         _write_album(part, faces, labels, _names(a, faces, labels), about, a.photos)
     print(about)
+    shown = {photo.name for photo, _ in faces}
     for photo in photos:
-        if photo.error or not photo.faces:
-            print(f"left out {photo.name}: {photo.error or 'no face found'}")
+        if photo.name not in shown:
+            print(f"left out {photo.name}: {photo.error or 'no clear face'}")
     print(f"written: {a.target}, to look through {os.path.join(a.target, 'index.html')}")
+
+
+def _threshold(a, model, faces):
+    """Of an album: as if each face were looked for among all the others."""
+    if a.threshold is not None:
+        return a.threshold, f"threshold {a.threshold:g} as given"
+    found = limits.of_search(model, recognition.LocalStore(), 0.01, faces)
+    if found.value is None:
+        raise ValueError(found.basis)
+    return found.value, found
 
 
 def _names(a, faces, labels):

@@ -92,6 +92,7 @@ def read(model: str) -> dict | None:
             float(point["threshold"])
         if found.get("impostors"):
             Impostors(**found["impostors"]).threshold(1e-9)
+        float(found.get("length") or 0)
         if found.get("probability"):
             evidence.probability(found["probability"], 0.0)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

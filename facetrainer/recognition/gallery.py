@@ -120,7 +120,7 @@ class Gallery:
         return len(self.people())
 
     def enrol(
-        self, photos: str | Iterable[tuple[str, object]], name: str | None = None, least_quality: float = 0.05, force: bool = False
+        self, photos: str | Iterable[tuple[str, object]], name: str | None = None, least_quality: float = 0.1, force: bool = False
     ) -> Report:  # fmt: skip
         """Puts in people by their photos; those of a person who is there already are added.
 
@@ -130,7 +130,7 @@ class Gallery:
             photos: Folder with one folder a person; folder or photo of one person, with `name`; or pairs of a name and a path, encoded
                 bytes or array.
             name: Of the person on all photos.
-            least_quality: Photos of a lower quality (see `Quality.value`) are left out. Defaults to `0.05`.
+            least_quality: Photos of a lower quality (see `Quality.value`) are left out. Defaults to `0.1`.
             force: Also enrols a photo that looks like somebody else than the person's other photos. Defaults to `False`.
 
         Returns:

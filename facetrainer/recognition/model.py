@@ -59,12 +59,14 @@ class RecognitionModel:
             crops: uint8 `(n, height, width, 3)` of the layout's size.
 
         Returns:
-            Embeddings of length 1, float32 `(n, D)`, and the lengths they had `(n,)`.
+            Embeddings of length 1, float32 `(n, D)`, and the lengths they had `(n,)` in parts of the usual one, which the thresholds file
+            tells; ones without it.
         """
         if not len(crops):
             return np.zeros((0, 0), np.float32), np.zeros(0, np.float32)
         found = self.embedder(np.stack(crops), self.mirrored)
-        return unit(found), np.linalg.norm(found, axis=1)
+        usual = (self.thresholds or {}).get("length")
+        return unit(found), np.linalg.norm(found, axis=1) / usual if usual else np.ones(len(found), np.float32)
 
     def about(self) -> dict:
         """What a gallery remembers of the model that made its embeddings."""

@@ -121,4 +121,7 @@ def _alike(face, track, limit):
     overlap = float(shared / max(union, 1e-6))
     if cosine >= limit:
         return 1 + overlap
-    return overlap if cosine >= limit / 3 else 0.0  # a cut to another person in the same place begins a new track
+    clear = face.quality.value >= max(quality for _, quality in track.faces) / 2
+    return (
+        0.0 if clear and cosine < limit / 3 else overlap
+    )  # a cut to another person in the same place begins a new track
