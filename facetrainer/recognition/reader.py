@@ -51,10 +51,10 @@ class Photo:
     error: str = ""
 
     def one(self) -> Face:
-        """The one face that is meant: the largest, if no other is nearly as large.
+        """The one face that is meant: large and near the middle, if no other is nearly as much so.
 
         Raises:
-            ValueError: The photo cannot be read, shows nobody, or several people of one size.
+            ValueError: The photo cannot be read, shows nobody, or several people alike.
         """
         if self.error:
             raise ValueError(f"{self.name}: {self.error}")
@@ -63,10 +63,16 @@ class Photo:
                 f"{self.name}: no face found. Expected a face of 40 pixels or more; smaller ones: --min-face 20; crops as they are: "
                 "--detector aligned."
             )
-        areas = [float(np.prod(face.box[2:] - face.box[:2])) for face in self.faces[:2]]
-        if len(areas) == 2 and areas[1] > areas[0] / 2:
-            raise ValueError(f"{self.name}: {len(self.faces)} faces of nearly one size: cut out the one that is meant.")
-        return self.faces[0]
+        meant = sorted(self.faces, key=self.prominence, reverse=True)
+        if len(meant) > 1 and self.prominence(meant[1]) > self.prominence(meant[0]) / 2:
+            raise ValueError(f"{self.name}: {len(self.faces)} faces, none the only one that can be meant: cut it out.")
+        return meant[0]
+
+    def prominence(self, face):
+        """Area of the box, less towards the edge of the photo, where it is 0."""
+        middle = np.array(self.shape[::-1]) / 2
+        away = np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - middle) / np.linalg.norm(middle)
+        return float(np.prod(face.box[2:] - face.box[:2])) * max(1 - away, 0) ** 2
 
 
 class FaceReader:

@@ -35,7 +35,12 @@ def run(command, *arguments):
 def test_verify(home, capsys):
     assert run("verify", "photos/p1/0.png", "photos/p1/1.png") == 0
     out = capsys.readouterr().out
-    assert out.startswith("the same person: cosine 1.0") and "at a false-accept rate of 0.001" in out and "probability of one" in out and "nan" not in out
+    assert (
+        out.startswith("the same person: cosine 1.0")
+        and "at a false-accept rate of 0.001" in out
+        and "probability of one" in out
+        and "nan" not in out
+    )
     assert run("verify", "photos/p1/0.png", "photos/p2/1.png", "--far", "0.1") == 0
     assert capsys.readouterr().out.startswith("not the same person")
     assert run("verify", "photos/p1/0.png", "nowhere.png") == 1
@@ -121,7 +126,10 @@ def test_video_keeps_a_name_through_poor_frames(home):
     film("film.avi", [(3, k, 12 if k not in (4, 5) else 300) for k in range(12)] + [(11, k, 12) for k in range(8)])
     assert run("video", "people", "film.avi", "--video", "out.avi", "--csv", "seen.csv") == 0
     rows = list(csv.DictReader(open("seen.csv")))
-    assert [(row["person"], row["from_s"], row["to_s"]) for row in rows] == [("p3", "0.0", "1.2"), ("unknown", "1.2", "2.0")]
+    assert [(row["person"], row["from_s"], row["to_s"]) for row in rows] == [
+        ("p3", "0.0", "1.2"),
+        ("unknown", "1.2", "2.0"),
+    ]
     assert len(list(video.frames("out.avi"))) == 20
 
 
@@ -131,7 +139,9 @@ def test_a_face_that_moves_away_and_comes_back_is_one_track():
     def face(box, vector, quality=1.0):
         return Face(np.array(box, float), np.zeros((5, 2)), Quality(40, 1e9, 0, 0, 0, quality), None, vector)
 
-    people = type("Nobody", (), {"threshold": lambda self: type("T", (), {"value": 0.5}), "nearest": lambda self, v, k: [[]]})()
+    people = type(
+        "Nobody", (), {"threshold": lambda self: type("T", (), {"value": 0.5}), "nearest": lambda self, v, k: [[]]}
+    )()
     tracker = tracking.Tracker(people, patience=5)
     tracker.see(0, [face([0, 0, 10, 10], one[0]), face([50, 0, 60, 10], one[1])])
     tracker.see(1, [face([52, 0, 62, 10], one[1])])

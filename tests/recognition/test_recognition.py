@@ -212,14 +212,15 @@ class Faces(Detector):
         ]
 
 
-@pytest.mark.parametrize("sizes, why", [((), "no face found"), ((112, 112), "2 faces of nearly one size")])
+@pytest.mark.parametrize("sizes, why", [((), "no face found"), ((112, 112), "2 faces, none the only one")])
 def test_photos_without_one_face(workdir, sizes, why):
     reader = mosaics.reader()
     reader.detector, reader.find = Faces(sizes), "squares"
     with pytest.raises(ValueError, match=f"photo 1: {why}"):
         verify(np.hstack([mosaics.photo(1), mosaics.photo(2)]), mosaics.photo(1), reader)
     people = Gallery(reader)
-    assert why in people.enrol([("Ann", mosaics.photo(1))]).rows[0]["reason"] and len(people) == 0
+    both = np.hstack([mosaics.photo(1), mosaics.photo(2)])
+    assert why in people.enrol([("Ann", both)]).rows[0]["reason"] and len(people) == 0
 
 
 def test_a_small_face_beside_a_large_one_does_not_count(workdir):
@@ -227,6 +228,9 @@ def test_a_small_face_beside_a_large_one_does_not_count(workdir):
     reader.detector, reader.find = Faces((112, 40)), "squares"
     found = reader.one(np.hstack([mosaics.photo(1), mosaics.photo(2)]))
     assert len(found.faces) == 2 and found.one() is found.faces[0]
+    reader.detector = Faces((112, 112, 112))  # the middle one of three
+    found = reader.one(np.hstack([mosaics.photo(k) for k in (1, 2, 3)]))
+    assert found.one() is found.faces[1]
 
 
 def test_too_large_a_photo_and_one_of_poor_quality(workdir, monkeypatch):
