@@ -113,6 +113,22 @@ def warn_of_rates(optimizer: keras.optimizers.Optimizer, lr_base: float) -> None
         )  # fmt: skip
 
 
+def set_layer_rates(optimizer: keras.optimizers.Optimizer, factors: list[float]) -> None:
+    """Lets some variables learn more slowly; decoupled weight decay stays that of all.
+
+    Args:
+        optimizer: Built; changed in place.
+        factors: Of the learning rate, for each variable that it trains.
+    """
+    inner = inner_of(optimizer)
+    plain = inner.update_step
+
+    def update_step(gradient, variable, learning_rate):
+        return plain(gradient, variable, learning_rate * factors[inner._get_variable_index(variable)])
+
+    inner.update_step = update_step
+
+
 def needs_loss_scale(model: keras.Model) -> bool:
     """Whether a layer of the model computes in float16."""
     return any(layer.compute_dtype == "float16" for layer in model._flatten_layers())

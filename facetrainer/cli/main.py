@@ -13,6 +13,7 @@ COMMANDS = {
     "folder": "who is taken for whom in a folder of people",
     "distill": "a teacher's embeddings of a whole dataset, to train on",
     "clean": "leave out images that lie far from their person's main center",
+    "finetune": "a published model for your own people",
     "recognize": "who is it: two photos, a gallery, videos, albums",
     "convert": "weights in and out: torch, MXNet, ONNX, LiteRT, SavedModel",
 }

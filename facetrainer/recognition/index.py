@@ -46,7 +46,7 @@ class Index:
         Raises:
             ImportError: The vectors are many, and faiss is missing.
         """
-        k = min(k, self.count)
+        k, probes = min(k, self.count), np.ascontiguousarray(probes, np.float32)
         if not k or not len(probes):
             return np.zeros((len(probes), k), np.float32), np.zeros((len(probes), k), np.int64)
         exact = self.count <= EXACT if self.exact is None else self.exact
@@ -63,7 +63,6 @@ class Index:
         """The index's candidates and what is new since it was made, by their true cosines; with much new it is made again."""
         if self.inner is None or len(self.fresh) > max(self.inner.ntotal // 20, 1000):
             self.inner, self.fresh = _fast_scan(self.vectors), {}
-        probes = np.ascontiguousarray(probes, np.float32)
         rows = self.inner.search(probes, min(CANDIDATES, self.inner.ntotal))[1]
         scores = np.einsum("pd,pcd->pc", probes, self.held[rows])
         fresh = np.fromiter(self.fresh, np.int64, len(self.fresh))

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from facetrainer.data.images import decode, encode, sheet
 from facetrainer.reporting import plots as plot
@@ -25,8 +26,8 @@ def write(trainer, path: str | None = None, pairs: int = 8) -> str:
     """Finished `Train` → page with curves, table of epochs, and for each evaluation set numbers, ROC, DET, scores, best and worst pairs."""
     path = path or path_of(trainer)
     history = trainer.my_history.history
-    parts = [_numbers(trainer), "<h2>Training</h2>", _figure(plot.history(history), "curves of the run")]
-    parts += ["<h2>Epochs</h2>", _table(report.history_frame(history))]
+    parts = [_numbers(trainer), "<h2>Training</h2>", figure(plot.history(history), "curves of the run")]
+    parts += ["<h2>Epochs</h2>", table(report.history_frame(history))]
     for one in trainer.my_evals:
         parts += _evaluation(one, pairs)
     title = html.escape(trainer.stem)
@@ -40,7 +41,7 @@ def write(trainer, path: str | None = None, pairs: int = 8) -> str:
 def _numbers(trainer):
     about = {"images": len(trainer.source) if trainer.source else "a ready dataset", "people": trainer.faces.classes,
              "parameters": f"{trainer.basic_model.count_params():,}", "batch": trainer.batch_size}  # fmt: skip
-    return _table(pd.DataFrame([about]))
+    return table(pd.DataFrame([about]))
 
 
 def _evaluation(callback, count):
@@ -50,11 +51,11 @@ def _evaluation(callback, count):
             "max accuracy": f"{result.max_accuracy:.4f}",
             "threshold": f"{result.threshold:.4f}", "AUC": f"{result.auc:.4f}", "EER": f"{result.eer:.4f}",
             **{f"TAR@FAR={far:g}": f"{tar:.4f}" for far, tar in result.tar.items()}}  # fmt: skip
-    yield f"<h2>{html.escape(result.name)}</h2>" + _table(pd.DataFrame(rows.items(), columns=["", " "]))
+    yield f"<h2>{html.escape(result.name)}</h2>" + table(pd.DataFrame(rows.items(), columns=["", " "]))
     yield (
-        _figure(plot.roc(curve), "ROC")
-        + _figure(plot.det(curve), "DET")
-        + _figure(plot.scores(values, same, result.threshold), "scores")
+        figure(plot.roc(curve), "ROC")
+        + figure(plot.det(curve), "DET")
+        + figure(plot.scores(values, same, result.threshold), "scores")
     )
     for title, rows in zip(TITLES, _extremes(values, same, count), strict=True):
         yield f"<h3>{title}</h3>" + _pictures(callback.pairs, rows, values)
@@ -84,11 +85,13 @@ def _pictures(pairs, rows, values):
     return f"<img alt='pairs of faces' src='data:image/jpeg;base64,{data}'><p>cosines from left to right: {cosines}</p>"
 
 
-def _figure(figure, what):
+def figure(drawn: Figure, what: str) -> str:
+    """A figure inside a page; `what` it shows is for those who cannot see it."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
+    drawn.savefig(file, format="png", dpi=100)
     return f"<img alt='{what}' src='data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}'>"
 
 
-def _table(frame):
+def table(frame: pd.DataFrame) -> str:
+    """A table inside a page."""
     return f"<div class=wide>{frame.to_html(index=False, border=0, na_rep='', float_format=lambda value: f'{value:.4g}')}</div>"

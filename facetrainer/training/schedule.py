@@ -33,6 +33,7 @@ class StageOptions:
         bottleneck_only: Train the head alone.
         sub_centers: Centers a class.
         freeze: Names or patterns of layers that stay as they are.
+        layer_rates: `(name or pattern of layers, factor of the learning rate)`; the first that fits counts, the others learn at 1.
         ramps: `(argument of the main loss, first value, last value)`, changed in a straight line.
         ema: Momentum of the running means of all weights; 0 keeps none.
         sam_rho: Radius of sharpness-aware minimisation; 0 is off.
@@ -49,6 +50,7 @@ class StageOptions:
     bottleneck_only: bool = False
     sub_centers: int = 1
     freeze: tuple[str, ...] = ()
+    layer_rates: tuple[tuple[str, float], ...] = ()
     ramps: tuple[tuple[str, float, float], ...] = ()
     ema: float = 0.0
     sam_rho: float = 0.0
@@ -123,13 +125,28 @@ class StageSpec:
         Raises:
             ValueError: A pattern fits none of them.
         """
-        found = set()
-        for pattern in self.options.freeze:
-            fits = fnmatch.filter(names, pattern)
-            if not fits:
-                raise ValueError(f"sch[{self.index}]: 'freeze': {unknown('layer of the basic model', pattern, names)}")
-            found.update(fits)
-        return found
+        return {name for pattern in self.options.freeze for name in self._layers("freeze", pattern, names)}
+
+    def layer_factors(self, names: list[str]) -> list[float]:
+        """Factor of the learning rate of each layer.
+
+        Args:
+            names: Names of all layers of the basic model.
+
+        Raises:
+            ValueError: A pattern of `layer_rates` fits none of them.
+        """
+        factors: dict[str, float] = {}
+        for pattern, factor in self.options.layer_rates:
+            for name in self._layers("layer_rates", pattern, names):
+                factors.setdefault(name, factor)
+        return [factors.get(name, 1.0) for name in names]
+
+    def _layers(self, key, pattern, names):
+        fits = fnmatch.filter(names, pattern)
+        if not fits:
+            raise ValueError(f"sch[{self.index}]: {key!r}: {unknown('layer of the basic model', pattern, names)}")
+        return fits
 
 
 def _specs(pairs):
@@ -141,7 +158,8 @@ KEYS = {
     "loss": None, "epoch": None, "optimizer": None, "bottleneckOnly": False, "lossTopK": 1, "lossWeight": 1, "type": None,
     "embLossTypes": None, "embLossWeights": 1, "tripletAlpha": 0.35, "alpha": None,
     "centerloss": 0, "triplet": 0, "distill": 0,
-    "freeze": None, "scale": None, "margin": None, "ema": 0, "sam_rho": None, "mixup": None, "balanced": 0, "accumulate": 1,
+    "freeze": None, "layer_rates": None,
+    "scale": None, "margin": None, "ema": 0, "sam_rho": None, "mixup": None, "balanced": 0, "accumulate": 1,
     "clip": 0, "stop_after": None, "prelogits_norm_loss_factor": 0,
 }  # fmt: skip
 
@@ -196,6 +214,7 @@ def _options(entry, stage, defaults):
         "bottleneck_only": bool(entry.get("bottleneckOnly", False)),
         "sub_centers": _number(entry, "lossTopK", int, 1),
         "freeze": _names(entry.get("freeze")),
+        "layer_rates": _layer_rates(entry.get("layer_rates")),
         "ramps": tuple(_ramps(entry, stage.loss)),
         "ema": _number(entry, "ema", most=1),
         "sam_rho": _number(entry, "sam_rho"),
@@ -299,6 +318,17 @@ def _names(value):
     if not all(isinstance(name, str) for name in names):
         raise ValueError(f"'freeze' must be names of layers, or patterns such as 'stack1_*'. Received: {value!r}")
     return tuple(names)
+
+
+def _layer_rates(value):
+    if value is None:
+        return ()
+    good = isinstance(value, dict) and all(isinstance(name, str) for name in value)
+    if not good or not all(isinstance(factor, (int, float)) and factor >= 0 for factor in value.values()):
+        raise ValueError(
+            f"'layer_rates' must be factors by name or pattern of layers, {{'stack1_*': 0.1}}. Received: {value!r}"
+        )
+    return tuple((name, float(factor)) for name, factor in value.items())
 
 
 def _ramps(entry, loss):

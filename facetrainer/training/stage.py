@@ -167,6 +167,8 @@ def _compile(model, spec, carried, template, config, said):
     if spec.options.clip and config.replicas > 1:
         optimizers.clip_over_replicas(new, spec.options.clip)
     carried.forget = None
+    if spec.options.layer_rates:
+        optimizers.set_layer_rates(new, _factors(spec, model))
     optimizers.warn_of_rates(new, config.lr["lr_base"])
     said.append(f"{type(new).__name__} {f'{moved} of {len(new.variables)} slots carried over' if moved else 'new'}")
     model.compile(new, steps_per_execution=config.steps_per_execution, auto_scale_loss=False)
@@ -174,3 +176,12 @@ def _compile(model, spec, carried, template, config, said):
     if spec.options.ema:
         weights = [*model.embedder.weights, *(model.head.weights if model.head else [])]
         model.keep_averages(Averages(weights, spec.options.ema))
+
+
+def _factors(spec, model):
+    """Factor of the learning rate of each variable that the stage trains; the head's is 1."""
+    layers = list(model.embedder._flatten_layers())
+    known = {}
+    for layer, factor in zip(layers, spec.layer_factors([layer.name for layer in layers]), strict=True):
+        known |= {id(v): factor for v in getattr(layer, "_trainable_variables", ())}
+    return [known.get(id(v), 1.0) for v in model.trainable_variables]

@@ -317,3 +317,26 @@ def test_the_doctor_looks_at_a_real_run(record, workdir, caplog):
     with caplog.at_level(logging.WARNING, "facetrainer"):
         run(record, stage={"optimizer": keras.optimizers.Adam(0.5)}, lr_base=0.5)
     assert "sch[0]: learning rate 0.5 is high for Adam" in caplog.text
+
+
+def test_layers_learn_at_rates_of_their_own(folder):
+    """SGD without momentum: what a layer moves by is in proportion to its factor; the head moves as ever."""
+    moved = {}
+    for factor in (1.0, 0.25, 0.0):
+        keras.utils.set_random_seed(0)
+        model = tiny_model()
+        first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+        before = first.get_weights()[0]
+        rates = {"layer_rates": {first.name: factor}} if factor < 1 else {}
+        tt = make(folder, basic_model=model, save_path=f"r{factor}.keras", epoch_size=1, lr_base=0.01)
+        tt.train({"loss": losses.SoftmaxLoss(), "epoch": 1, "optimizer": keras.optimizers.SGD(0.01), **rates})
+        moved[factor] = np.abs(first.get_weights()[0] - before).sum()
+    assert moved[0.0] == 0 and moved[0.25] == pytest.approx(moved[1.0] / 4, rel=1e-3)
+
+
+def test_wrong_layer_rates_are_told(folder):
+    tt = make(folder)
+    with pytest.raises(ValueError, match="'layer_rates' must be factors"):
+        tt.plan({"loss": "softmax", "epoch": 1, "layer_rates": {"stem": "slow"}})
+    with pytest.raises(ValueError, match="'layer_rates': unknown layer of the basic model 'nolayer_"):
+        tt.train({"loss": "softmax", "epoch": 1, "layer_rates": {"nolayer_*": 0.1}, "optimizer": "sgd"})
