@@ -15,6 +15,7 @@ COMMANDS = {
     "clean": "leave out images that lie far from their person's main center",
     "finetune": "a published model for your own people",
     "recognize": "who is it: two photos, a gallery, videos, albums",
+    "serve": "a gallery as a web page and a JSON interface",
     "convert": "weights in and out: torch, MXNet, ONNX, LiteRT, SavedModel",
 }
 

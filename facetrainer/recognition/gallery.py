@@ -158,7 +158,7 @@ class Gallery:
         fresh, waiting = [], {}
         for person, source in pairs:
             try:
-                digest = _digest(source)
+                digest = digest_of(source)
             except (OSError, ValueError) as error:
                 report.skip(str(source), error)
                 continue
@@ -174,17 +174,31 @@ class Gallery:
 
     def _enrol(self, person, photo, digest, least_quality, force, report):
         try:
-            face = photo.one()
-            if face.quality.value < least_quality:
-                raise ValueError(f"{photo.name}: {face.quality.told()}, less than {least_quality:g}")
-            if not force:
-                self._refuse_stranger(person, photo.name, face)
+            self.add_face(person, photo.one(), photo.name, digest, least_quality, force)
+            report.counts["enrolled"] = report.counts.get("enrolled", 0) + 1
         except ValueError as error:
             report.skip(photo.name, str(error).removeprefix(f"{photo.name}: "), person=person)
-            return
+
+    def add_face(
+        self, person: str, face: Face, name: str, digest: str, least_quality: float = 0.1, force: bool = False
+    ) -> None:
+        """Enrols a face that was read already; arguments beside these as of `enrol`.
+
+        Args:
+            person: Name.
+            face: The face.
+            name: Of its photo.
+            digest: Of the photo's bytes, hexadecimal.
+
+        Raises:
+            ValueError: Its quality is too low, or it looks like somebody else than the person's other photos.
+        """
+        if face.quality.value < least_quality:
+            raise ValueError(f"{name}: {face.quality.told()}, less than {least_quality:g}")
+        if not force:
+            self._refuse_stranger(person, name, face)
         self._warn_of_twin(person, face)
-        self.store.add([Entry(person, face.embedding, face.quality.value, photo.name, digest)])
-        report.counts["enrolled"] = report.counts.get("enrolled", 0) + 1
+        self.store.add([Entry(person, face.embedding, face.quality.value, name, digest)])
 
     def _refuse_stranger(self, person, name, face):
         """A photo less like the person's others than nine of ten strangers are."""
@@ -279,6 +293,11 @@ class Gallery:
         """The people nearest to embeddings of length 1 `(n, D)`, with cosines; nobody where the gallery is empty."""
         return self.store.search(embeddings, count)
 
+    def templates(self, most: int) -> tuple[list[str], np.ndarray]:
+        """Some people and their vectors of length 1, `(n, D)`; no more than `most`, drawn at random."""
+        _, _, people, vectors = self.store.sample(most)
+        return people, vectors
+
     def threshold(self) -> Threshold:
         """From which cosine on somebody is named, among as many people as there are."""
         if self.given is not None:
@@ -306,7 +325,8 @@ def _refuse_other(header, about, path):
         )
 
 
-def _digest(source):
+def digest_of(source: object) -> str:
+    """What tells one photo from another: path, encoded bytes or array → 32 hexadecimal digits."""
     if isinstance(source, np.ndarray):
         source = source.tobytes()
     return hashlib.blake2b(read_bytes(source) if isinstance(source, str) else source, digest_size=16).hexdigest()

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterable
 
+MOST = 100  # names in an error
 PLAIN = {
     "→": "->", "↔": "<->", "×": "x", "·": "*", "–": "-", "−": "-", "…": "...", "±": "+-", "≤": "<=", "≥": ">=", "‖": "|",
     "α": "alpha", "λ": "lambda", "θ": "theta", "√": "sqrt", "½": "1/2", "é": "e", "“": '"', "”": '"', "’": "'",
@@ -25,7 +26,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """
     known = [str(one) for one in known]
     near = difflib.get_close_matches(str(name), known, 1, 0.5)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}."
+    more = f" and {len(known) - MOST} more" if len(known) > MOST else ""
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known)[:MOST])}{more}."
     return f"unknown {kind} {name!r}. {hint}"
 
 

@@ -1,0 +1,1 @@
+"""A gallery as a web page and a JSON interface."""
