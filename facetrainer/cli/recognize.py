@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--far", type=float, help="false-accept rate of the threshold (0.001)")
 
     one = _command(commands, "enrol", enrol, "put people in a gallery, by their photos")
-    one.add_argument("gallery", help="folder, made by the first call")
+    one.add_argument("gallery", help="folder, made by the first call; qdrant:FOLDER or qdrant:http://host:6333/name")
     one.add_argument("photos", help="folder with one folder a person; with --name a photo or a folder of one person")
     one.add_argument("--name", help="of the person on all photos")
     _add_quality(one)
@@ -247,7 +247,7 @@ def _threshold(a, model, faces):
     """Of an album: as if each face were looked for among all the others."""
     if a.threshold is not None:
         return a.threshold, f"threshold {a.threshold:g} as given"
-    found = limits.of_search(model, recognition.LocalStore(), 0.01, faces)
+    found = limits.of_search(model, recognition.open_store(None), 0.01, faces)
     if found.value is None:
         raise ValueError(found.basis)
     return found.value, found
@@ -285,10 +285,7 @@ def _write_album(home, faces, labels, names, about, root):
 
 def list_(a) -> None:
     """`list`: without the model."""
-    from facetrainer.recognition.stores.local import LocalStore
-
-    header = recognition.Gallery.header_of(a.gallery)
-    people = LocalStore(a.gallery).people()
+    header, people = recognition.Gallery.header_of(a.gallery), recognition.open_store(a.gallery).people()
     for person, photos in sorted(people.items()):
         print(f"{photos:4d}  {person}")
     print(f"{len(people)} people, {sum(people.values())} photos; model {header['model']}")

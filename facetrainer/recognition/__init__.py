@@ -13,6 +13,7 @@ __getattr__, __dir__ = attach(
         "facetrainer.recognition.model": "RecognitionModel choose",
         "facetrainer.recognition.quality": "Quality",
         "facetrainer.recognition.reader": "Face FaceReader Photo",
+        "facetrainer.recognition.stores": "open_store",
         "facetrainer.recognition.stores.local": "LocalStore",
         "facetrainer.recognition.verification": "Verdict verify",
     },

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from facetrainer.preparing.report import Report
 from facetrainer.recognition.model import RecognitionModel
 from facetrainer.recognition.reader import Face, FaceReader, Photo, photos_in
-from facetrainer.recognition.stores import Entry, Store
-from facetrainer.recognition.stores.local import HEADER, LocalStore, read_header
+from facetrainer.recognition.stores import QDRANT, Entry, Store, is_there, open_store
+from facetrainer.recognition.stores.local import HEADER, read_header
 from facetrainer.recognition.threshold import LEAST_PEOPLE, Threshold, of_search
 from facetrainer.utils.files import read_bytes
 from facetrainer.utils.text import unknown
@@ -51,10 +51,10 @@ class Gallery:
 
     Args:
         reader: `FaceReader`, or a model for one: model file, Keras model, None for what `choose` finds.
-        path: Folder to keep it in, made by `save`; one that is a gallery is opened. Defaults to memory alone.
+        path: Folder to keep it in, made by `save`, or a Qdrant, see `open_store`; a gallery that is there is opened. Defaults to memory.
         far: How often a stranger may be named, in a search among everybody. Defaults to `0.01`.
         threshold: Least cosine to name somebody, in place of `far`.
-        store: Where the people are kept. Defaults to `LocalStore(path)`.
+        store: Where the people are kept. Defaults to `open_store(path)`.
 
     Raises:
         ValueError: The gallery is another model's, or damaged.
@@ -66,7 +66,7 @@ class Gallery:
     ):  # fmt: skip
         self.reader = reader if isinstance(reader, FaceReader) else FaceReader(RecognitionModel(reader))
         self.far, self.given = far, threshold
-        self.store = LocalStore(path) if store is None else store
+        self.store = open_store(path) if store is None else store
         self._known = (None, None)
         about = self.reader.model.about()
         if not self.store.header:
@@ -78,17 +78,17 @@ class Gallery:
         """What a gallery says of itself: model, SHA-256, crops.
 
         Args:
-            path: Its folder.
+            path: See the class.
 
         Raises:
             FileNotFoundError: There is none.
             ValueError: It is damaged.
         """
-        if not os.path.exists(os.path.join(path, HEADER)):
+        if not is_there(path):
             raise FileNotFoundError(
                 f"{path!r} is no gallery. One command makes it: facetrainer recognize enrol {path} PHOTOS, with one folder a person."
             )
-        return read_header(os.path.join(path, HEADER))
+        return open_store(path).header if path.startswith(QDRANT) else read_header(os.path.join(path, HEADER))
 
     @classmethod
     def load(cls, path: str, reader: object = None, **options) -> "Gallery":
@@ -106,8 +106,7 @@ class Gallery:
             ValueError: It has no place.
         """
         if path is not None and path != self.store.path:
-            LocalStore(path)  # refuses a folder with other things
-            self.store.path = path
+            self.store = self.store.moved(path)
         if self.store.path is None:
             raise ValueError("the gallery lives in memory: give save a folder.")
         self.store.save()
@@ -117,7 +116,7 @@ class Gallery:
         return self.store.people()
 
     def __len__(self):
-        return len(self.people())
+        return len(self.store)
 
     def enrol(
         self, photos: str | Iterable[tuple[str, object]], name: str | None = None, least_quality: float = 0.1, force: bool = False
@@ -217,7 +216,7 @@ class Gallery:
     def _warn_of_twin(self, person, face):
         limit = self.threshold().value
         others = [one for one in self.nearest(face.embedding[None], 2)[0] if one[0] != person]
-        if limit is not None and others and others[0][1] >= limit and person not in self.people():
+        if limit is not None and others and others[0][1] >= limit and not self.store.photos_of(person):
             log.warning("%s looks like %s, who is in the gallery already (cosine %.3f)", person, *others[0])
 
     def remove(self, person: str) -> int:
@@ -233,9 +232,9 @@ class Gallery:
             ValueError: Nobody has the name.
         """
         with self.store.changing():
-            if person not in self.people():
+            count = len(self.store.photos_of(person))
+            if not count:
                 raise ValueError(unknown("person", person, self.people()))
-            count = self.people()[person]
             self.store.remove(person)
         return count
 

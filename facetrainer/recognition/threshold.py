@@ -80,10 +80,10 @@ def of_search(model: RecognitionModel, store: Store, far: float, people: int) ->
         return _of_rate(
             Impostors(**strangers), rate_of_one(far, people), far, f"{path_of(model.name)} for {people} people"
         )
-    if len(store.people()) >= LEAST_PEOPLE:
+    if len(store) >= LEAST_PEOPLE:
         found = Impostors.of(_of_strangers(store))
         return _of_rate(found, rate_of_one(far, people), far, f"the gallery's own people, for {people} of them")
-    few = f"and the {len(store.people())} people of the gallery are too few to tell it ({LEAST_PEOPLE} are needed)"
+    few = f"and the {len(store)} people of the gallery are too few to tell it ({LEAST_PEOPLE} are needed)"
     return Threshold(None, None, f"{how_to_calibrate(model)} ({few})")
 
 

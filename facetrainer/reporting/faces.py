@@ -31,7 +31,8 @@ def drawn(picture: np.ndarray, boxes: np.ndarray, names: list[str], known: list[
     image = Image.fromarray(picture)
     draw, size = ImageDraw.Draw(image), max(round(min(picture.shape[:2]) / 28), 11)
     for box, name, sure in zip(boxes, names, known, strict=True):
-        colour, corner = KNOWN if sure else UNKNOWN, (float(box[0]), max(float(box[1]) - size * 1.35, 0))
+        colour, room = KNOWN if sure else UNKNOWN, picture.shape[1] - draw.textlength(name, _font(size))
+        corner = (max(min(float(box[0]), room), 0), max(float(box[1]) - size * 1.35, 0))
         draw.rectangle([float(side) for side in box], outline=colour, width=max(size // 6, 2))
         draw.rectangle(draw.textbbox(corner, name, _font(size)), fill=colour)
         draw.text(corner, name, (255, 255, 255), _font(size))

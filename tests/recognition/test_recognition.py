@@ -317,3 +317,57 @@ def test_interval_of_the_probability_covers():
         _, low, high = evidence.probability(evidence.fit(scores, same, np.tile(np.arange(600), (2, 1))), 0.35)
         hits += low <= truth <= high
     assert hits >= 35
+
+
+@pytest.mark.parametrize("place", ["people", "qdrant:people"])
+def test_every_store_does_the_same(workdir, place):
+    mosaics.folder("photos", range(12), (0, 1))
+    people = Gallery(mosaics.reader(), place)
+    assert people.enrol("photos").counts == {"photos": 24, "new people": 12, "people": 12}
+    assert people.enrol("photos").counts["already there"] == 24
+    people.rename("p3", "Ann")
+    people.rename("p4", "Ann")
+    assert people.people()["Ann"] == 4 and people.remove("p0") == 2 and len(people) == 10
+    found = [match for _, (match,) in people.identify([("a", mosaics.photo(3, 9)), ("b", mosaics.photo(77))])]
+    assert [one.person for one in found] == ["Ann", None] and "the gallery's own people" in found[0].threshold.basis
+    assert [name for name, _ in people.nearest(mosaics.reader().one(mosaics.photo(5)).faces[0].embedding[None], 2)[0]][
+        0
+    ] == "p5"
+    assert people.templates(5)[1].shape == (5, 48)
+    with pytest.raises(ValueError, match="unknown person 'p0'"):
+        people.remove("p0")
+    if place.startswith("qdrant"):
+        people.store.client.close()
+    again = Gallery.load(place, mosaics.reader())
+    assert again.people() == people_of_ten() and again.store.header["model"] == "mosaic.keras"
+    if place.startswith("qdrant"):
+        again.store.client.close()
+
+
+def people_of_ten():
+    return {"Ann": 4, **{f"p{k}": 2 for k in (1, 2, 5, 6, 7, 8, 9, 10, 11)}}
+
+
+def test_qdrant_refuses_another_model_and_a_missing_gallery(workdir):
+    with pytest.raises(FileNotFoundError, match="is no gallery"):
+        Gallery.load("qdrant::memory:", mosaics.reader())
+    with pytest.raises(ValueError, match="expected a name behind the address"):
+        Gallery(mosaics.reader(), "qdrant:http://127.0.0.1:6333")
+    people = Gallery(mosaics.reader(), "qdrant:people")
+    people.enrol([("Ann", mosaics.photo(1))])
+    people.store.header["sha256"] = "other"
+    with pytest.raises(ValueError, match="is of another model"):
+        Gallery(mosaics.reader(), "qdrant:people", store=people.store)
+    with pytest.raises(ValueError, match="in use by another process"):
+        Gallery(mosaics.reader(), "qdrant:people")
+
+
+def test_a_gallery_in_memory_is_saved_elsewhere(workdir):
+    people = Gallery(mosaics.reader())
+    people.enrol([("Ann", mosaics.photo(1))])
+    with pytest.raises(ValueError, match="lives in memory"):
+        people.save()
+    people.save("people")
+    assert Gallery.load("people", mosaics.reader()).people() == {"Ann": 1}
+    with pytest.raises(ValueError, match="is a gallery already"):
+        Gallery(mosaics.reader()).save("people")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +31,9 @@ class Store(Protocol):
     """What a gallery needs of the place where it is kept."""
 
     header: dict
+
+    def __len__(self) -> int:
+        """How many people."""
 
     def people(self) -> dict[str, int]:
         """Photos of each person."""
@@ -63,6 +67,35 @@ class Store(Protocol):
 
     def changing(self) -> contextlib.AbstractContextManager:
         """Keeps other processes from changing the gallery; saves at the end, whatever happens."""
+
+
+QDRANT = "qdrant:"
+
+
+def is_there(path: str) -> bool:
+    """Whether a gallery stands where `path` says."""
+    if path.startswith(QDRANT):
+        return bool(open_store(path).header)
+    return os.path.exists(os.path.join(path, "gallery.json"))
+
+
+def open_store(path: str | None) -> Store:
+    """The store of a gallery, new or old.
+
+    Args:
+        path: Folder; "qdrant:FOLDER" for Qdrant inside this process, "qdrant:http://host:6333/name" for a server; None for memory alone.
+
+    Raises:
+        ValueError: The folder holds other things, or a damaged gallery.
+        ImportError: Qdrant's client is missing.
+    """
+    if path and path.startswith(QDRANT):
+        from facetrainer.recognition.stores.qdrant import QdrantStore
+
+        return QdrantStore(path.removeprefix(QDRANT))
+    from facetrainer.recognition.stores.local import LocalStore
+
+    return LocalStore(path)
 
 
 def pooled(vectors: np.ndarray, qualities: np.ndarray) -> np.ndarray:

@@ -48,6 +48,9 @@ class LocalStore:
         elif path and os.path.isdir(path) and set(os.listdir(path)) - {LOCK}:
             raise ValueError(f"{path} is a folder with other things in it: expected a gallery, or a new name.")
 
+    def __len__(self):
+        return len(self.rows)
+
     def people(self) -> dict[str, int]:
         """Photos of each person."""
         return {person: len(rows) for person, rows in self.rows.items()}
@@ -136,6 +139,21 @@ class LocalStore:
             with contextlib.suppress(OSError):
                 os.remove(os.path.join(self.path, old))
         self.changed, self.saved, self.took = False, time.monotonic(), time.monotonic() - begin
+
+    def moved(self, path: str) -> "LocalStore":
+        """The same people in another folder, which is new or empty.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            ValueError: There are other things in it.
+        """
+        other = LocalStore(path, self.header)
+        if other.version:
+            raise ValueError(f"{path} is a gallery already: give a new name.")
+        other.add(self.entries)
+        return other
 
     def save_now_and_then(self) -> None:
         """Saves where the last time is long ago, in the middle of a long work."""

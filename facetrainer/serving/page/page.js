@@ -66,9 +66,11 @@ function drawn(picture, faces) {
     pen.strokeStyle = pen.fillStyle = face.person === null ? "#b0301c" : "#14632f";
     pen.lineWidth = size / 6;
     pen.strokeRect(x1, y1, x2 - x1, y2 - y1);
-    pen.fillRect(x1, Math.max(y1 - size * 1.4, 0), pen.measureText(name).width + size / 2, size * 1.4);
+    const wide = pen.measureText(name).width + size / 2;
+    const left = Math.max(Math.min(x1, picture.width - wide), 0);
+    pen.fillRect(left, Math.max(y1 - size * 1.4, 0), wide, size * 1.4);
     pen.fillStyle = "#fff";
-    pen.fillText(name, x1 + size / 4, Math.max(y1 - size * 0.35, size));
+    pen.fillText(name, left + size / 4, Math.max(y1 - size * 0.35, size));
   }
   return canvas;
 }
@@ -76,8 +78,10 @@ function drawn(picture, faces) {
 function faceLine(file, picture, face, number, again) {
   const line = make("div", undefined, "face");
   const near = face.nearest.map((one) => `${one.person} ${one.cosine.toFixed(3)}`).join(", ");
-  line.append(crop(picture, face.box), make("span", face.person === null ? "unknown" : face.person, face.person === null ? "unknown" : "known"));
-  line.append(make("small", `nearest: ${near || "nobody"}; quality ${face.quality.toFixed(2)}`));
+  const who = make("div");
+  who.append(make("span", face.person === null ? "unknown" : face.person, face.person === null ? "unknown" : "known"));
+  who.append(make("small", `nearest: ${near || "nobody"}; quality ${face.quality.toFixed(2)}`));
+  line.append(crop(picture, face.box), who);
   const name = make("input");
   name.type = "text";
   name.placeholder = face.person === null ? "name" : "another name";
@@ -135,11 +139,13 @@ const people = guarded(async () => {
   const found = await call("GET", "api/people");
   $("threshold").textContent = `${found.people.length} people; ${found.threshold}`;
   $("list").replaceChildren();
-  for (const one of found.people) {
+  const shown = 300;
+  if (found.people.length > shown) say(`the first ${shown} of ${found.people.length} people`);
+  for (const one of found.people.slice(0, shown)) {
     const row = $("list").insertRow();
     row.insertCell().append(await small(one.name, 0));
     row.insertCell().append(make("span", one.name, "known"));
-    row.insertCell().append(`${one.photos} photos`);
+    row.insertCell().append(one.photos === 1 ? "1 photo" : `${one.photos} photos`);
     const name = make("input");
     name.type = "text";
     name.setAttribute("aria-label", `new name of ${one.name}`);
