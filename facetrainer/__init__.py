@@ -11,15 +11,13 @@ Names are imported when they are first used. `use_flat_names()` lets notebooks o
 from facetrainer.flat_names import use_flat_names
 from facetrainer.utils import lazy
 
-__version__ = "0.8.0"
+__version__ = "0.9.0"
 __all__ = [
-    "Train", "__version__", "backbones", "data", "evaluation", "heads", "losses", "metrics", "models", "optimizers", "preparing",
-    "recognition", "reporting", "training", "use_flat_names", "weights",
+    "Train", "__version__", "backbones", "data", "evaluation", "finetuning", "heads", "losses", "metrics", "models", "optimizers",
+    "preparing", "recognition", "reporting", "training", "use_flat_names", "weights",
 ]  # fmt: skip
 
-PACKAGES = (
-    "backbones data evaluation heads losses metrics models optimizers preparing recognition reporting training weights"
-)
+PACKAGES = "backbones data evaluation finetuning heads losses metrics models optimizers preparing recognition reporting training weights"
 __getattr__, __dir__ = lazy.attach(
     __name__,
     {"facetrainer.training.legacy": "Train", **{f"facetrainer.{name}": "" for name in PACKAGES.split()}},

@@ -95,7 +95,7 @@ def read(model: str) -> dict | None:
         float(found.get("length") or 0)
         if found.get("probability"):
             evidence.probability(found["probability"], 0.0)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is no thresholds file ({type(error).__name__}: {error}): facetrainer evaluate -m MODEL -t SET --calibrate writes one."
         ) from None

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import struct
 import zipfile
 
@@ -24,7 +25,10 @@ from facetrainer.data import sources
 from facetrainer.data import synthetic as draw
 from facetrainer.data.images import decode
 from facetrainer.io import evalbin, lists, mxnetfile, pickled, recordio, torchfile
+from facetrainer.metrics import calibration
 from facetrainer.preparing.convert import convert
+from facetrainer.recognition.stores import Entry
+from facetrainer.recognition.stores.local import LocalStore
 from facetrainer.training.store import read_state
 from facetrainer.weights.importers import import_weights
 
@@ -133,9 +137,45 @@ def names(data, home):
     assert inside == everywhere == len(source), f"{everywhere - inside} files outside, {inside} inside of {len(source)}"
 
 
+def header(data, home):
+    """A gallery's header beside good photos."""
+    folder = _gallery(home)
+    put(folder, "gallery.json", data)
+    _search(folder)
+
+
+def photos(data, home):
+    """A gallery's photos beside a good header."""
+    folder = _gallery(home)
+    put(folder, "photos-1.npz", data)
+    _search(folder)
+
+
+def _gallery(home):
+    folder = os.path.join(home, "gallery")
+    if os.path.exists(folder):
+        shutil.rmtree(folder)
+    store = LocalStore(folder, {"model": "m.keras"})
+    store.add([Entry(name, np.eye(4, dtype=np.float32)[k], 0.5, f"{k}.jpg", "00" * 16) for k, name in enumerate("abc")])
+    store.save()
+    return folder
+
+
+def _search(folder):
+    store = LocalStore(folder)
+    store.search(np.eye(4, dtype=np.float32), 2)
+    store.sample(10)
+
+
+def thresholds(data, home):
+    put(home, "m_thresholds.json", data)
+    calibration.read(os.path.join(home, "m.keras"))
+
+
 TARGETS = {"rec": rec, "idx": idx, "bin": bin_, "params": params, "json": json_, "pt": pt, "onnx": onnx, "tfrecord": tfrecord,
            "image": image, "npz": npz,
-           "state": state, "text": text, "keras": keras_, "h5": h5, "names": names}  # fmt: skip
+           "state": state, "text": text, "keras": keras_, "h5": h5, "names": names,
+           "header": header, "photos": photos, "thresholds": thresholds}  # fmt: skip
 
 # -------------------------------------------------------------------------------------------------------------- corpus
 
@@ -219,6 +259,19 @@ class Corpus:
 
     def json(self):
         return [json.dumps(hostile.graphs.SYMBOL).encode()]
+
+    def header(self):
+        with open(os.path.join(_gallery(self.home), "gallery.json"), "rb") as file:
+            return [file.read()]
+
+    def photos(self):
+        with open(os.path.join(_gallery(self.home), "photos-1.npz"), "rb") as file:
+            return [file.read()]
+
+    def thresholds(self):
+        scores = np.random.default_rng(0).normal(size=400)
+        found = calibration.calibrate(scores, np.arange(400) < 200, length=2.0, mirrored="sum")
+        return [json.dumps(found).encode(), b"[" * 100_000]
 
     def pt(self):
         pickled = hostile.torches.tensor(0, [2, 4], [4, 1], 8)

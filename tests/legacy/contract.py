@@ -178,14 +178,17 @@ SCRFD.detect_in_folder(self, data_path)
 SCRFD.show_result(self, image, bbs)
 """,
     "image_video_test": """
-FaceDetectorAndRecognizer
+FaceDetectorAndRecognizer(recognize_model='EfficientNetV2B0', known_users=None, batch_size=32, force_reload=False)
+FaceDetectorAndRecognizer.compare_images(self)
+FaceDetectorAndRecognizer.search_in_known_users(self)
+FaceDetectorAndRecognizer.video_recognize(self)
+FaceDetectorAndRecognizer.draw_polyboxes_on_image(image)
 """,
 }  # fmt: skip
 REFUSED = {
     "models.SAMModel", "data.MXNetRecordGen", "data.partial_fc_split_pick", "data.partial_fc_split_gen",
     "data.build_basic_dataset_from_tfrecord", "data.build_basic_dataset_from_data_path", "data.Triplet_dataset_offline",
     "evals.half_split_weighted_cosine_similarity", "evals.half_split_weighted_cosine_similarity_11", "myCallbacks.VPLUpdateQueue",
-    "image_video_test.FaceDetectorAndRecognizer",
 }  # fmt: skip
 # arguments whose default is another on purpose, see CHANGELOG
 OTHER_DEFAULTS = {

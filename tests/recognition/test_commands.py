@@ -199,3 +199,20 @@ def test_people_of_a_gallery_found_by_detector(home):
     people = Gallery.load("people", reader)
     ((_, matches),) = people.identify(np.hstack([mosaics.photo(1, 7), mosaics.photo(2, 7)]))
     assert [one.person for one in matches] == ["p1", "p2"]
+
+
+def test_keras_insightfaces_command(home, capsys):
+    from facetrainer.legacy import image_video_test as legacy
+
+    whole = legacy.FaceDetectorAndRecognizer("mosaic.keras", "photos", detector="aligned")
+    assert whole.compare_images(mosaics.photo(1), mosaics.photo(1, 1))[0, 0] > 0.95
+    names, cosines, boxes = whole.search_in_known_users(mosaics.photo(4, 7))
+    assert names == ["p4"] and cosines[0] > 0.95 and boxes.tolist() == [[0, 0, 112, 112]]
+    arguments = ["-m", "mosaic.keras", "-k", "photos", "-d", "aligned"]
+    assert legacy.main([*arguments, "-i", "others/p8/2.png", "others/p11/2.png"]) == 0
+    out = capsys.readouterr().out
+    assert "2_recognized.jpg: p8 " in out and "Unknown" in out and os.path.exists("others/p8/2_recognized.jpg")
+    film("film.avi", [(3, k, 12) for k in range(12)])
+    assert legacy.main([*arguments, "-v", "film.avi"]) == 0 and os.path.exists("recognized.mp4")
+    assert legacy.main(["-v", "film.avi"]) == 1
+    assert "is no model file, and nothing is downloaded" in capsys.readouterr().err

@@ -205,7 +205,7 @@ class LocalStore:
         arrays = cached.read_npz(os.path.join(self.path, header["photos"]))
         try:
             entries = list(_entries(arrays))
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
             raise ValueError(f"{self.path} is a damaged gallery: {type(error).__name__}: {error}") from None
         self._refill(entries)
         self.header, self.version, self.changed = header, int(header["version"]), False
@@ -225,7 +225,7 @@ def read_header(path: str) -> dict:
         int(header["version"])
         if os.path.basename(header["photos"]) != header["photos"] or not isinstance(header["model"], str):
             raise ValueError(f"expected a model's name, and photos beside it: {header['photos']!r}")
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is a damaged gallery: {type(error).__name__}: {error}") from None
     return header
 
@@ -236,6 +236,8 @@ def _entries(arrays):
     if len(vectors) and (vectors.ndim != 2 or not np.isfinite(vectors).all()):
         raise ValueError(f"vectors of shape {vectors.shape}, all finite, were expected")
     count = len(vectors)
+    if not np.isfinite(arrays["quality"]).all():
+        raise ValueError("a quality is no number")
     if any(len(one) != count for one in (arrays["quality"], arrays["digests"], person, texts["photos"])):
         raise ValueError("its tables are of different lengths")
     for row in range(count):
