@@ -5,10 +5,12 @@ import logging
 import os
 
 import keras
+import numpy as np
 
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.pairs import read_pairs
 from facetrainer.evaluation.verification import Verification, verify
+from facetrainer.metrics import calibration
 from facetrainer.metrics.verification import pair_scores
 from facetrainer.models import saving
 
@@ -23,7 +25,7 @@ class eval_callback(keras.callbacks.Callback):
         test_bin_file: `.bin` file, or folder with a pairs file.
         batch_size: Images at a time. Defaults to `128`.
         save_model: Path without suffix, or with `.h5` or `.keras`: the best model so far is kept as
-            `{stem}_basic_{name}_epoch_{n}_{accuracy}`, the one before it is removed. Defaults to none.
+            `{stem}_basic_{name}_epoch_{n}_{accuracy}` with its thresholds, the one before it is removed. Defaults to none.
         eval_freq: Above 1, measures every so many batches as well. Defaults to `1`.
         flip: Add the mirrored image's embedding. Defaults to `True`.
         PCA_acc: Refused; kept for its name.
@@ -103,9 +105,23 @@ class eval_callback(keras.callbacks.Callback):
         path = f"{stem}_basic_{self.test_names}_{when}_{self.max_accuracy:.6f}{suffix}"
         with self.measuring():
             saving.save(self.basic_model, path)
-        if self.saved and self.saved != path and os.path.exists(self.saved):
-            os.remove(self.saved)
+        self._calibrate(path)
+        if self.saved and self.saved != path:
+            for old in (self.saved, calibration.path_of(self.saved)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(old)
         self.saved = path
+
+    def _calibrate(self, path):
+        """Thresholds for use beside the model, by the pairs it was measured on."""
+        same = self.pairs.same
+        if same.all() or not same.any():
+            return
+        about = {
+            "model": path, "mirrored": "sum" if self.flip is True else self.flip or "", "sets": [self.result.protocol()],
+            "length": float(np.median(np.linalg.norm(self.embs, axis=1))),
+        }  # fmt: skip
+        calibration.write(path, calibration.calibrate(self.scores, same, people=self.pairs.people, **about))
 
     def state_dict(self) -> dict:
         """Best accuracy so far, and the file that holds its model."""

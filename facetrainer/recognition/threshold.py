@@ -58,6 +58,10 @@ def of_pair(model: RecognitionModel, far: float | None = None) -> Threshold:
         return _of_rate(Impostors(**model.thresholds["impostors"]), wanted, wanted, pairs)
     if far is None and points:
         return Threshold(points[min(points)], min(points), pairs)
+    if far is None:
+        return Threshold(
+            None, None, f"no threshold is known: {pairs} are too few. Calibrate with more, or give --threshold"
+        )
     raise ValueError(
         f"{path_of(model.name)} tells no false-accept rate of {wanted:g}: {', '.join(map(str, points)) or 'none'} it has."
     )

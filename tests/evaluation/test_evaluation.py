@@ -8,6 +8,7 @@ from helpers import random_pairs, small_model
 
 from facetrainer import evaluation as evals
 from facetrainer.io import evalbin
+from facetrainer.metrics import calibration
 
 
 def random_scores(seed, pairs=60):
@@ -65,7 +66,11 @@ def test_callback_logs_and_keeps_the_best(bin_file, workdir):
     assert f"run_basic_drawn_epoch_1_{callback.max_accuracy:.6f}.keras" in first
     callback.max_accuracy = 0.0
     callback.on_epoch_end(1, {})
-    assert [p.name for p in (workdir / "checkpoints").iterdir()] == [callback.saved.split("/")[1]] != [first]
+    kept = [callback.saved, calibration.path_of(callback.saved)]
+    assert callback.saved != first and {str(p) for p in (workdir / "checkpoints").iterdir()} == {
+        str(workdir / one) for one in kept
+    }
+    assert calibration.read(callback.saved)["mirrored"] == "sum"
     np.testing.assert_array_equal(keras.models.load_model(callback.saved).get_weights()[0], model.get_weights()[0])
 
 

@@ -216,3 +216,26 @@ def test_keras_insightfaces_command(home, capsys):
     assert legacy.main([*arguments, "-v", "film.avi"]) == 0 and os.path.exists("recognized.mp4")
     assert legacy.main(["-v", "film.avi"]) == 1
     assert "is no model file, and nothing is downloaded" in capsys.readouterr().err
+
+
+def test_the_best_model_of_a_run_brings_its_thresholds(workdir, folder, bin_file, monkeypatch, capsys):
+    """From training to an answer without a file to name."""
+    from helpers import make, sgd, small_model
+
+    from facetrainer import losses
+
+    monkeypatch.delenv("FACE_MODEL", raising=False)
+    trainer = make(folder, "run.keras", basic_model=small_model(), eval_paths=[bin_file])
+    trainer.train({"loss": losses.SoftmaxLoss(), "epoch": 2, "optimizer": sgd()})
+    names = [name for name in os.listdir("checkpoints") if "thresholds" in name]
+    assert len(names) == 1 and names[0].startswith("run_basic_drawn_epoch_")
+    assert run("verify", "photos.png", "photos.png") == 1  # but the model was found and opened
+    assert "photos.png: No such file" in capsys.readouterr().err
+    with open("a.png", "wb") as file:
+        file.write(mosaics.encode(mosaics.photo(1), ".png"))
+    assert run("verify", "a.png", "a.png") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("not told: cosine 1.0000; no threshold is known: 10 pairs") and names[0] in out
+    assert "probability of one person" in out
+    assert run("verify", "a.png", "a.png", "--far", "0.5") == 1
+    assert "tells no false-accept rate of 0.5" in capsys.readouterr().err

@@ -98,7 +98,7 @@ def test_three_stages(record, bin_file, workdir):
     assert sch[0]["optimizer"].get_config() == optimizer and sch[0]["optimizer"].built is False
     files = set(os.listdir("checkpoints"))
     assert {"run.keras", "run.state.npz", "run_hist.json", "run_basic_model_latest.keras"} <= files
-    assert sum(f.startswith("run_basic_drawn_epoch_") for f in files) == 1
+    assert sum(f.startswith("run_basic_drawn_epoch_") and f.endswith(".keras") for f in files) == 1
     history = json.load(open("checkpoints/run_hist.json"))
     assert {len(v) for k, v in history.items() if k in ("loss", "lr", "drawn", "drawn_10fold")} == {3}
     assert history["triplet_loss"][:2] == [None, None] and history["center_loss"][0] > 0
@@ -191,7 +191,7 @@ def test_every_way_to_begin(record, workdir):
 
 def test_h5_run(record, bin_file, workdir):
     make(record, "x.h5", eval_paths=[bin_file]).train({"loss": "arcface", "epoch": 1, "optimizer": sgd()})
-    best = [f for f in os.listdir("checkpoints") if f.startswith("x_basic_drawn")]
+    best = [f for f in os.listdir("checkpoints") if f.startswith("x_basic_drawn") and f.endswith(".h5")]
     assert len(best) == 1 and best[0].endswith(".h5")
     keras.models.load_model(os.path.join("checkpoints", best[0]), compile=False)
     make(record, "y.h5", model="checkpoints/x.h5").train({"loss": "arcface", "epoch": 1, "optimizer": sgd()})
