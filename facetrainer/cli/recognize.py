@@ -25,6 +25,7 @@ from facetrainer.utils.lazy import later
 recognition, reading = later("facetrainer.recognition"), later("facetrainer.recognition.reader")
 video, album = later("facetrainer.recognition.video"), later("facetrainer.recognition.album")
 limits, target = later("facetrainer.recognition.threshold"), later("facetrainer.preparing.target")
+stores = later("facetrainer.recognition.stores")
 pictures, images, np = later("facetrainer.reporting.faces"), later("facetrainer.data.images"), later("numpy")
 
 
@@ -259,11 +260,11 @@ def _names(a, faces, labels):
     for k in range(labels.max() + 1):
         names[k] = f"person_{k + 1:03d}" if sizes[k] > 1 else "single"
     if a.gallery:
-        gallery = _gallery(a)
+        gallery, vectors = _gallery(a), np.stack([face.embedding for _, face in faces])
+        qualities = np.array([face.quality.value for _, face in faces])
         for k in names:
-            mine = [face for (_, face), label in zip(faces, labels, strict=True) if label == k]
-            best = max(gallery.matches(mine, 1), key=lambda one: one.nearest[0][1])
-            names[k] = best.person or names[k]
+            whole = stores.pooled(vectors[labels == k], qualities[labels == k])
+            names[k] = gallery.name_of(gallery.nearest(whole[None], 1)[0]) or names[k]
     return names
 
 

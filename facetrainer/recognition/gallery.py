@@ -12,8 +12,7 @@ from tqdm import tqdm
 from facetrainer.preparing.report import Report
 from facetrainer.recognition.model import RecognitionModel
 from facetrainer.recognition.reader import Face, FaceReader, Photo, photos_in
-from facetrainer.recognition.stores import QDRANT, Entry, Store, is_there, open_store
-from facetrainer.recognition.stores.local import HEADER, read_header
+from facetrainer.recognition.stores import Entry, Store, header_of, open_store
 from facetrainer.recognition.threshold import LEAST_PEOPLE, Threshold, of_search
 from facetrainer.utils.files import read_bytes
 from facetrainer.utils.text import unknown
@@ -84,11 +83,12 @@ class Gallery:
             FileNotFoundError: There is none.
             ValueError: It is damaged.
         """
-        if not is_there(path):
+        header = header_of(path)
+        if not header:
             raise FileNotFoundError(
                 f"{path!r} is no gallery. One command makes it: facetrainer recognize enrol {path} PHOTOS, with one folder a person."
             )
-        return open_store(path).header if path.startswith(QDRANT) else read_header(os.path.join(path, HEADER))
+        return header
 
     @classmethod
     def load(cls, path: str, reader: object = None, **options) -> "Gallery":
@@ -110,6 +110,14 @@ class Gallery:
         if self.store.path is None:
             raise ValueError("the gallery lives in memory: give save a folder.")
         self.store.save()
+
+    def name_of(self, nearest: list[tuple[str, float]]) -> str | None:
+        """The nearest person, if near enough.
+
+        Args:
+            nearest: People and cosines, as `nearest` gives them for an embedding.
+        """
+        return _name(nearest, self.threshold())
 
     def people(self) -> dict[str, int]:
         """Names, and how many photos each is known by."""
@@ -252,10 +260,11 @@ class Gallery:
             mine = self.store.photos_of(person)
             if not mine:
                 raise ValueError(unknown("person", person, self.people()))
-            self.store.remove(person)
-            self.store.add(
-                [dataclasses.replace(one, person=name) for one in mine if not self.store.holds(name, one.digest)]
-            )
+            fresh = [dataclasses.replace(one, person=name) for one in mine if not self.store.holds(name, one.digest)]
+            if name != person:
+                if fresh:
+                    self.store.add(fresh)
+                self.store.remove(person)
 
     def identify(self, photos: object, nearest: int = 3) -> Iterator[tuple[Photo, list[Match]]]:
         """Tells who is on photos.

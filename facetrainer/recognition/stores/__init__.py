@@ -72,11 +72,16 @@ class Store(Protocol):
 QDRANT = "qdrant:"
 
 
-def is_there(path: str) -> bool:
-    """Whether a gallery stands where `path` says."""
+def header_of(path: str) -> dict:
+    """What the gallery at `path` says of itself; nothing where there is none."""
     if path.startswith(QDRANT):
-        return bool(open_store(path).header)
-    return os.path.exists(os.path.join(path, "gallery.json"))
+        store = open_store(path)
+        store.client.close()
+        return store.header
+    from facetrainer.recognition.stores.local import HEADER, read_header
+
+    place = os.path.join(path, HEADER)
+    return read_header(place) if os.path.exists(place) else {}
 
 
 def open_store(path: str | None) -> Store:
