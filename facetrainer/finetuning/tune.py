@@ -229,7 +229,7 @@ def _write(result, chosen, output, exports):
     for form in exports:
         path = os.path.join(output, f"model{EXPORTS[form]}")
         export(saving.load(result.model, compile=False), path, form, unit_length=False)
-        result.files += [path, calibration.write(path, {**thresholds, "model": path})]
+        result.files.append(path)
     write_json(os.path.join(output, "result.json"), without_nan(as_dict(result)), indent=1)
     result.files.append(os.path.join(output, "result.json"))
 

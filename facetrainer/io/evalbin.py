@@ -7,6 +7,7 @@ and numpy itself gets nothing but a literal type, a shape that matches the bytes
 import math
 import os
 import pickle
+import reprlib
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Type(pickled.Buildable):
 
     def __init__(self, name, *_):
         if _plain(name) not in TYPES:
-            raise ValueError(f"an array of {str(_plain(name))[:40]!r}; expected uint8, booleans or integers")
+            raise ValueError(f"an array of {reprlib.repr(_plain(name))}; expected uint8, booleans or integers")
         self.dtype = np.dtype(TYPES[_plain(name)])
 
     def build(self, state):

@@ -121,6 +121,13 @@ def many_copies_bin(path):
     put(path, b"\x80\x04](" + array + b"h\x01" * 99_999 + b"e](" + b"\x88" * 50_000 + b"e\x86.")
 
 
+@hostile("deep_type.bin", "crash")
+def deep_type_bin(path):
+    """A list in a list … as the name of a type: found by atheris, its text would run over the stack."""
+    nested = b"]" * 5000 + b"a" * 4999
+    put(path, bin_of(glob("numpy", "dtype") + nested + b"\x89\x88\x87R"))
+
+
 @hostile("deep.bin", "crash")
 def deep_bin(path):
     """A tuple in a tuple … as a key: its hash would run over the stack."""
