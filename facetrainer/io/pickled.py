@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Mapping
 
 FREE_STEPS = 200_000  # opcodes that any file may have: about 40 MB of small objects at most
+DEEPEST = 50  # tuples in tuples: a hash of thousands would run over the stack, which ends the process
 BYTES_A_STEP = 64  # a longer file may have one more for so many bytes
 LONG_TEXT = 1 << 16
 WIDE = re.compile(rb"[\xc4-\xff]")  # leads of UTF-8 for characters beyond Latin-1, which take two or four bytes each
@@ -71,7 +72,7 @@ def load(data: bytes, known: Mapping[tuple[str, str], object], persistent: Calla
     machine = _Machine(data, known, persistent)
     try:
         return machine.run()
-    except (IndexError, KeyError, struct.error, TypeError, OverflowError, AttributeError) as error:
+    except (IndexError, KeyError, struct.error, TypeError, OverflowError, AttributeError, RecursionError) as error:
         raise ValueError(f"a damaged pickle at byte {machine.at}: {type(error).__name__}: {error}") from error
 
 
@@ -79,6 +80,10 @@ class _Machine:
     def __init__(self, data, known, persistent):
         self.data, self.known, self.persistent, self.at = data, known, persistent, 0
         self.stack, self.memo = [], {}
+        self.depths, self.deep = (
+            {},
+            [],
+        )  # of tuples that hold tuples, by identity; these are kept, so that none is another's
 
     def run(self):
         for _ in range(FREE_STEPS + len(self.data) // BYTES_A_STEP):
@@ -114,6 +119,16 @@ class _Machine:
 
     def push(self, value):
         self.stack.append(value)
+
+    def push_tuple(self, items):
+        """A tuple of some objects, with no more tuples in it than data has."""
+        found, inner = tuple(items), [self.depths.get(id(one), 1) for one in items if type(one) is tuple]
+        if inner:
+            if max(inner) >= DEEPEST:
+                raise ValueError(f"more than {DEEPEST} tuples in one another, which data does not need")
+            self.depths[id(found)] = max(inner) + 1
+            self.deep.append(found)
+        self.push(found)
 
     def to_mark(self):
         """What lies above the last mark, which goes."""
@@ -192,11 +207,11 @@ def _sized(form, make):
 
 def _tuple_of(count):
     def step(m):
-        found = tuple(m.stack[len(m.stack) - count :])
+        found = m.stack[len(m.stack) - count :]
         if len(found) < count or any(one is MARK for one in found):
             raise ValueError("too few objects for a tuple")
         del m.stack[len(m.stack) - count :]
-        m.push(found)
+        m.push_tuple(found)
 
     return step
 
@@ -271,7 +286,7 @@ STEPS = {
     ord("a"): _append,
     ord("e"): lambda m: (items := m.to_mark(), m.top(list).extend(items)),
     ord(")"): lambda m: m.push(()),
-    ord("t"): lambda m: m.push(tuple(m.to_mark())),
+    ord("t"): lambda m: m.push_tuple(m.to_mark()),
     0x85: _tuple_of(1),
     0x86: _tuple_of(2),
     0x87: _tuple_of(3),

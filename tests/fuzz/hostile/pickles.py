@@ -123,8 +123,8 @@ def many_copies_bin(path):
 
 @hostile("deep_type.bin", "crash")
 def deep_type_bin(path):
-    """A list in a list … as the name of a type: found by atheris, its text would run over the stack."""
-    nested = b"]" * 5000 + b"a" * 4999
+    """A tuple in a tuple … as the name of a type: found by atheris, its hash and its text would run over the stack."""
+    nested = b"N" + b"\x85" * 150_000
     put(path, bin_of(glob("numpy", "dtype") + nested + b"\x89\x88\x87R"))
 
 
