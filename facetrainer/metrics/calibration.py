@@ -7,13 +7,11 @@ import os
 import numpy as np
 
 from facetrainer.metrics import evidence
-from facetrainer.metrics.impostors import Impostors
+from facetrainer.metrics.impostors import LEAST, Impostors
 from facetrainer.metrics.intervals import rate_interval
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import FARS
 from facetrainer.utils.files import read_bytes, write_json
-
-LEAST = 10  # negative pairs beyond the threshold, on average: fewer, and it rests on single pairs
 
 
 def calibrate(scores: np.ndarray, same: np.ndarray, fars=FARS, people: np.ndarray | None = None, **about) -> dict:
