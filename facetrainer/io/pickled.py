@@ -80,10 +80,8 @@ class _Machine:
     def __init__(self, data, known, persistent):
         self.data, self.known, self.persistent, self.at = data, known, persistent, 0
         self.stack, self.memo = [], {}
-        self.depths, self.deep = (
-            {},
-            [],
-        )  # of tuples that hold tuples, by identity; these are kept, so that none is another's
+        # of tuples that hold tuples, by identity; these are kept, so that no other takes it
+        self.depths, self.deep = {}, []
 
     def run(self):
         for _ in range(FREE_STEPS + len(self.data) // BYTES_A_STEP):
