@@ -58,8 +58,8 @@ def _run(a):
     )  # fmt: skip
     result.files.append(page.write(os.path.join(output, "report.html"), result))
     for name, before in result.before.items():
-        after = result.after[name].numbers()
-        for what, (value, low, high) in before.numbers().items():
+        after = result.after[name].numbers
+        for what, (value, low, high) in before.numbers.items():
             told = "{:.4f} ({:.4f}–{:.4f})".format
             print(f"{name:>12}  {what:>14}  {told(value, low, high)} -> {told(*after[what])}")
     for name, (before, after) in result.old_sets.items():

@@ -1,6 +1,7 @@
 """People, or images where people are too few, that training never sees; and how well a model knows them."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -85,6 +86,7 @@ class Pairs:
     people: np.ndarray
     length: float
 
+    @functools.cached_property
     def numbers(self) -> dict[str, tuple[float, float, float]]:
         """Area under the curve and true-accept rates by name: the number, and the ends of its 95 % interval over people."""
         curve, fars = Roc(self.scores, self.same), self.fars()

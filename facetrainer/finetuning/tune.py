@@ -211,7 +211,7 @@ def _decision(grown, before, after, sets):
         return False, f"fine-tuning does not help: {told}. The old model is kept."
     losses = {path: one - other for path, (one, other) in sets.items()}
     if "old people" in before:
-        areas = [one["old people"].numbers()["AUC"][0] for one in (before, after)]
+        areas = [one["old people"].numbers["AUC"][0] for one in (before, after)]
         losses["old people"] = areas[0] - areas[1]
     worst = max(losses, key=losses.get, default=None)
     if worst is not None and losses[worst] > LOSS:
@@ -237,7 +237,7 @@ def _write(result, chosen, output, exports):
 def as_dict(result: Finetuned) -> dict:
     """Everything but the single scores, for JSON and tables."""
     numbers = {
-        name: {"before": one.numbers(), "after": result.after[name].numbers()} for name, one in result.before.items()
+        name: {"before": one.numbers, "after": result.after[name].numbers} for name, one in result.before.items()
     }
     return {
         "better": result.better, "why": result.why, "recipe": result.plan.told(), "held out": result.division.told(),
