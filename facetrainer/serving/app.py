@@ -83,20 +83,26 @@ class Service:
         return await self._run(self._people)
 
     def _people(self):
+        self.gallery.store.refresh()
         people = [{"name": name, "photos": count} for name, count in sorted(self.gallery.people().items())]
         return {"people": people, "threshold": str(self.gallery.threshold())}
 
     async def identify(self, photo: Photo):
         """Who is on a photo."""
         found = await self._read(photo)
-        matches = await self._run(lambda: self.gallery.matches(found.faces))
+        matches, threshold = await self._run(lambda: self._matches(found.faces))
         faces = [
             {"box": [float(side) for side in one.face.box], "person": one.person, "quality": one.face.quality.value,
              "nearest": [{"person": person, "cosine": cosine} for person, cosine in one.nearest]}
             for one in matches
         ]  # fmt: skip
         height, width = found.shape
-        return {"width": width, "height": height, "faces": faces, "threshold": str(self.gallery.threshold())}
+        return {"width": width, "height": height, "faces": faces, "threshold": threshold}
+
+    def _matches(self, faces):
+        """By the gallery as it is now, whoever changed it."""
+        self.gallery.store.refresh()
+        return self.gallery.matches(faces), str(self.gallery.threshold())
 
     async def verify(self, first: Photo, second: Photo):
         """Whether two photos are of one person."""

@@ -69,6 +69,13 @@ def test_identify_enrol_correct_forget(workdir):
     ]
 
 
+def test_what_another_process_enrols_is_seen(workdir):
+    with served.server(served.app()) as address:
+        Gallery(mosaics.reader(), "people").enrol([("Zoe", mosaics.photo(50))])
+        assert ask(address, "POST", "/api/identify", [("photo", png(50))])[1]["faces"][0]["person"] == "Zoe"
+        assert {"name": "Zoe", "photos": 1} in ask(address)[1]["people"]
+
+
 def test_compare_worst_cluster_pictures(workdir):
     with served.server(served.app()) as address:
         found = ask(address, "POST", "/api/verify", [("first", png(1)), ("second", png(1, 5))])[1]
