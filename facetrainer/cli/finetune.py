@@ -17,6 +17,7 @@ from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 
 finetuning, page = later("facetrainer.finetuning"), later("facetrainer.finetuning.page")
+recognition = later("facetrainer.recognition")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,11 +50,9 @@ def main(argv: list[str] | None = None) -> int:
 def _run(a):
     if not 0 <= a.old_share < 1:
         raise ValueError(f"--old-share: expected a part from 0 to below 1. Received: {a.old_share:g}")
-    from facetrainer.recognition.model import choose
-
     output = a.output or os.path.normpath(a.photos) + "_finetuned"
     result = finetuning.finetune(
-        a.photos, choose(a.model), output, a.detector, a.old, a.old_share, a.old_eval, a.epochs, a.export, a.seed,
+        a.photos, recognition.choose(a.model), output, a.detector, a.old, a.old_share, a.old_eval, a.epochs, a.export, a.seed,
         os.cpu_count() or 1, a.trusted,
     )  # fmt: skip
     result.files.append(page.write(os.path.join(output, "report.html"), result))

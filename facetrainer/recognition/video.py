@@ -44,19 +44,20 @@ def open_video(source: str) -> tuple[cv2.VideoCapture, float, int]:
     return video, speed if 0 < speed < 1000 else 25.0, 0 if camera else max(int(count), 0)
 
 
-def frames(source: str) -> Iterator[tuple[int, float, np.ndarray]]:
+def frames(source: str, opened: tuple[cv2.VideoCapture, float, int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
     """Frames of a video with a progress bar.
 
     Args:
         source: See `open_video`.
+        opened: What that gave, where it was called already: a camera opens once.
 
     Yields:
-        Number, second, and RGB uint8 picture. A file that breaks off is told in the log.
+        Number and RGB uint8 picture. A file that breaks off is told in the log.
 
     Raises:
         ValueError: Not one frame can be read.
     """
-    video, speed, count = open_video(source)
+    video, _, count = opened or open_video(source)
     number = 0
     try:
         with tqdm(total=count or None, desc="frames", disable=None) as bar:
@@ -64,7 +65,7 @@ def frames(source: str) -> Iterator[tuple[int, float, np.ndarray]]:
                 there, picture = video.read()
                 if not there:
                     break
-                yield number, number / speed, np.ascontiguousarray(picture[..., ::-1])
+                yield number, np.ascontiguousarray(picture[..., ::-1])
                 number += 1
                 bar.update()
     finally:
@@ -96,11 +97,12 @@ def watch(
     Returns:
         The tracks, and frames a second.
     """
-    speed = open_video(source)[1]
+    opened = open_video(source)
+    speed = opened[1]
     tracker, seen, writer = Tracker(gallery, patience=max(int(speed), 1) * 2), [], None
     with replacing(video) if video else contextlib.nullcontext() as part:
         try:
-            for number, _, picture in frames(source):
+            for number, picture in frames(source, opened):
                 if number % every == 0:
                     seen = tracker.see(number, gallery.reader.one(picture).faces)
                 if video:
