@@ -159,10 +159,10 @@ def sharpness_aware_step(model: keras.Model, rho: float, step, data) -> dict:
     """`step(data)`, a training step, with the gradient taken at w + ρ g/‖g‖, g the gradient at w → its logs.
 
     Foret et al., ICLR 2021, arXiv:2010.01412, algorithm 1. The first gradient leaves the losses' memory alone; batch
-    normalisation sees the batch twice. TensorFlow backend, one device.
+    normalisation sees the batch twice. For TensorFlow, on one device; `models.stateless` has JAX's.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ValueError("sam_rho needs the TensorFlow backend. Set KERAS_BACKEND=tensorflow, or leave sam_rho at 0.")
+        raise ValueError("sam_rho needs the TensorFlow or the JAX backend. Leave it at 0.")
     shifts = _climb(model, rho, *keras.utils.unpack_x_y_sample_weight(data)[:2])
     logs = step(data)
     for v, shift in zip(model.trainable_variables, shifts, strict=True):

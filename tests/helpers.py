@@ -42,7 +42,7 @@ def sgd():
 
 
 def weights_of(trainer):
-    return [w.numpy() for w in [*trainer.model.weights, *trainer.model.optimizer.variables]]
+    return arrays([*trainer.model.weights, *trainer.model.optimizer.variables])
 
 
 def assert_equal_runs(first, second):
@@ -78,6 +78,22 @@ class Watch(keras.callbacks.Callback):
 
 def arrays(weights):
     return [keras.ops.convert_to_numpy(w).copy() for w in weights]
+
+
+def gradients(function, *values):
+    """Gradients of a number made of arrays, on the backend in use."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found = jax.grad(function, argnums=tuple(range(len(values))))(*map(keras.ops.convert_to_tensor, values))
+    else:
+        import tensorflow as tf
+
+        variables = [tf.Variable(value) for value in values]
+        with tf.GradientTape() as tape:
+            total = function(*variables)
+        found = tape.gradient(total, variables)
+    return [keras.ops.convert_to_numpy(one) for one in found]
 
 
 def looks(batch):

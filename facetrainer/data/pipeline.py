@@ -1,34 +1,24 @@
-"""A source of faces, an order and augmentations → batches, as a `tf.data.Dataset`."""
+"""A source of faces, an order and augmentations → batches."""
 
 import dataclasses
 import functools
 import hashlib
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import keras
 import numpy as np
-import tensorflow as tf
 
-from facetrainer.data import sampling
-from facetrainer.data.images import decode, grey, normalised, scaled
+from facetrainer.data import ready, sampling, stream
+from facetrainer.data.images import decode, grey, normalised
 from facetrainer.data.sampling import PeopleByImages, Shuffled
 from facetrainer.data.sources import Source, open_source
 
 log = logging.getLogger("facetrainer")
 
 MOST_UNREADABLE, FEW = 0.02, 3  # part of the images, and a number that is never too many
-
-
-def strategy() -> tf.distribute.Strategy:
-    """The strategy whose scope this is called in; the default one has one replica."""
-    return tf.distribute.get_strategy()
-
-
-def normalise(images):
-    """uint8 0…255 → float32 (x − 127.5) / 128, the input of every model here. tf tensors and numpy arrays."""
-    return scaled(tf.cast(images, tf.float32))
 
 
 class Clock(Protocol):
@@ -55,7 +45,7 @@ class Faces:
     seed: int = 0
     teacher: Callable | None = None
     mixup: float = 0.0
-    workers: int = tf.data.AUTOTUNE
+    workers: int = 0
     skipped: dict = dataclasses.field(default_factory=dict)
     failure: Exception | None = None
 
@@ -83,50 +73,37 @@ class Faces:
             "labels": hashlib.blake2b(labels, digest_size=12).hexdigest(),
         }  # fmt: skip
 
-    def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
-        """Endless dataset that begins with batch `step` of `epoch`."""
+    def batches(self, epoch: int = 0, step: int = 0) -> Iterator:
+        """Endless iterator that begins with batch `step` of `epoch`."""
+        epochs = (self._rest(e, step if e == epoch else 0) for e in itertools.count(epoch))
+        return stream.ahead(self.load, itertools.chain.from_iterable(epochs), self.workers)
 
-        return self._dataset(
-            lambda: itertools.chain.from_iterable(
-                self._rest(e, step if e == epoch else 0) for e in itertools.count(epoch)
-            )
-        )
+    def epochs(self, clock: Clock, steps: int):
+        """One epoch's batches for `fit`, `steps` long: each time they are iterated, the rest of the epoch that `clock` shows.
 
-    def epochs(self, clock: Clock, steps: int) -> tf.data.Dataset:
-        """Dataset of one epoch's batches, `steps` long: each time it is iterated, the rest of the epoch that `clock` shows."""
-        dataset = self._dataset(lambda: self._rest(clock.epoch, clock.step))
-        return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+        Returns:
+            On TensorFlow a `tf.data.Dataset`, which its strategies and graphs want; else a `keras.utils.PyDataset`.
+        """
+        if keras.backend.backend() == "tensorflow":
+            return ready.dataset(lambda: self._pass(clock), self.specification(), steps)
+        return stream.Epochs(lambda: self._pass(clock), steps)
+
+    def _pass(self, clock):
+        return stream.ahead(self.load, self._rest(clock.epoch, clock.step), self.workers)
 
     def _rest(self, epoch, step=0):
         """Positions of an epoch from batch `step` on."""
         order = self.order(self.seed, epoch)
         for s in range(step, self.steps):
-            yield np.int64(epoch), np.int64(s), order[s].astype(np.int64)
+            yield epoch, s, order[s]
 
-    def _dataset(self, positions):
-        if self.has_teacher:
-            _ = self.teacher_width  # asked here, outside the graph
-        scalar = tf.TensorSpec((), tf.int64)
-        signature = (scalar, scalar, tf.TensorSpec((self.order.batch_size,), tf.int64))
-        dataset = tf.data.Dataset.from_generator(positions, output_signature=signature)
-        return dataset.map(self._tensors, num_parallel_calls=self.workers).prefetch(2)
-
-    def _tensors(self, epoch, step, indices):
-        names = ["labels", *(["teacher"] if self.has_teacher else []), *(["labels2", "mix"] if self.mixup else [])]
-        kinds = {"labels": tf.int32, "teacher": tf.float32, "labels2": tf.int32, "mix": tf.float32}
-
-        def load(*position):
-            images, named = self.load(*position)
-            return images, *(named[name] for name in names)
-
-        types = [tf.uint8, *(kinds[name] for name in names)]
-        images, *values = tf.numpy_function(load, [epoch, step, indices], types, stateful=False)
-        images.set_shape((self.order.batch_size, *self.shape))
-        for name, value in zip(names, values, strict=True):
-            value.set_shape(
-                (self.order.batch_size, self.teacher_width) if name == "teacher" else (self.order.batch_size,)
-            )
-        return images, dict(zip(names, values, strict=True))
+    def specification(self) -> tuple:
+        """Shapes and types of a batch, by name."""
+        size = self.order.batch_size
+        named = {"labels": ((size,), "int32")}
+        named |= {"teacher": ((size, self.teacher_width), "float32")} if self.has_teacher else {}
+        named |= {"labels2": ((size,), "int32"), "mix": ((size,), "float32")} if self.mixup else {}
+        return ((size, *self.shape), "uint8"), named
 
     @property
     def has_teacher(self):
@@ -209,61 +186,8 @@ class Faces:
             )
 
 
-@dataclasses.dataclass
-class ReadyFaces:
-    """A finite, batched `tf.data.Dataset` of `(images, labels)` or `(images, (embeddings, labels))`, as it is.
-
-    Labels are integers (B,) or one-hot (B, classes). Floating-point images must be normalised already.
-    """
-
-    dataset: tf.data.Dataset
-    classes: int = 0
-    skipped: dict = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self):
-        self.steps = int(self.dataset.cardinality())
-        if self.steps < 0:
-            self.steps = sum(1 for _ in self.dataset) if self.steps == tf.data.UNKNOWN_CARDINALITY else 0
-        if self.steps == 0:
-            raise ValueError("data_path: the dataset is empty or endless. Give it one epoch long, without repeat().")
-        self.dataset = self.dataset.map(self._named)
-        if not self.classes:
-            log.info("counting the classes of the dataset: one pass over its labels")
-            self.classes = 1 + max(int(tf.reduce_max(y["labels"])) for _, y in self.dataset)
-        self.fingerprint = {"people": self.classes, "steps": self.steps}
-
-    def _named(self, images, labels):
-        teacher, labels = labels if isinstance(labels, (tuple, list)) else (None, labels)
-        if labels.shape.rank == 2:
-            self.classes = labels.shape[1]
-            labels = tf.argmax(labels, -1)
-        named = {"labels": tf.cast(labels, tf.int32)}
-        return images, named if teacher is None else {**named, "teacher": teacher}
-
-    @property
-    def has_teacher(self):
-        return "teacher" in self.dataset.element_spec[1]
-
-    @property
-    def teacher_width(self):
-        return self.dataset.element_spec[1]["teacher"].shape[-1]
-
-    def batches(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
-        """Endless dataset that begins with batch `step`."""
-        return self.dataset.skip(step).concatenate(self.dataset.repeat())
-
-    def epochs(self, clock: Clock, steps: int) -> tf.data.Dataset:
-        """The last `steps` batches, each time it is iterated."""
-        return self.dataset.skip(self.steps - steps).apply(tf.data.experimental.assert_cardinality(steps))
-
-    @property
-    def batch_size(self):
-        """Images of a batch; None where they differ."""
-        return self.dataset.element_spec[0].shape[0]
-
-
 def open_faces(
-    path: str | tf.data.Dataset,
+    path,
     batch_size: int = 128,
     shape: tuple[int, int, int] = (112, 112, 3),
     augmentations: list | None = None,
@@ -274,14 +198,14 @@ def open_faces(
     balanced: float = 0.0,
     mixup: float = 0.0,
     epoch_size: int = 0,
-) -> Faces | ReadyFaces:
+) -> Faces | ready.ReadyFaces:
     """What `Train` takes as `data_path` → `Faces`.
 
     `image_per_class` > 0 asks for P×K batches, `balanced` for people drawn evenly, `epoch_size` for epochs of so many
     batches. `source` saves indexing `path` again.
     Raises ValueError on an empty folder, a single class, or fewer images than a batch, each with its remedy.
     """
-    if isinstance(path, tf.data.Dataset):
+    if ready.is_dataset(path):
         if teacher is not None:
             raise ValueError(
                 "teacher_model_interf: a ready dataset brings its own embeddings: (images, (embeddings, labels))"
@@ -290,7 +214,7 @@ def open_faces(
             raise ValueError(
                 "balanced and mixup need the images themselves: give a folder or a record file, no dataset."
             )
-        return ReadyFaces(path)
+        return ready.ReadyFaces(path)
     source = source or open_source(path)
     if len(source.class_names) < 2:
         raise ValueError(

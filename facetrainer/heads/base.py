@@ -7,7 +7,7 @@ class Head(keras.layers.Layer):
     """Embedding (B, D) and labels (N,) → (scores (B, C), labels (N,) as columns of the scores), or scores alone.
 
     `gives` names the scores. N is B, or 2·B where images are mixed. A head that draws a part of the classes in training
-    gives other columns than class ids.
+    gives other columns than class ids. `penalties` are what a step of training adds to the loss, besides the regularisation of weights.
     """
 
     gives = "scores"
@@ -15,7 +15,7 @@ class Head(keras.layers.Layer):
 
     def __init__(self, units, name, kernel_regularizer=None, seed=None):
         super().__init__(name=name, dtype="float32")
-        self.units, self.seed = units, seed
+        self.units, self.seed, self.penalties = units, seed, []
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def scores(self, embedding):

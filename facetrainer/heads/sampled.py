@@ -45,8 +45,7 @@ class PartialNormDense(NormDense):
     def train_scores(self, embedding, labels):
         drawn = self.draw(labels)
         table = take_rows(self.kernel, self._rows_of(drawn))
-        if self.kernel_regularizer is not None:
-            self.add_loss(self.kernel_regularizer(table))
+        self.penalties = [] if self.kernel_regularizer is None else [self.kernel_regularizer(table)]
         return self.nearest(cosines(embedding, table, axis=1)), ops.searchsorted(drawn, labels)
 
     def _rows_of(self, drawn):

@@ -11,7 +11,8 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from facetrainer.data import augment, images, sources
-from facetrainer.data.pipeline import Faces, normalise, open_faces
+from facetrainer.data.pipeline import Faces, open_faces
+from facetrainer.data.ready import dataset, normalise
 from facetrainer.io import cached
 from facetrainer.legacy.augment import cutout
 from facetrainer.legacy.refused import refused
@@ -228,7 +229,8 @@ def prepare_dataset(
         data_path, batch_size, (*img_shape[:2], 3), changes, image_per_class, seed, teacher_model_interf, source,
         mixup=mixup_alpha,
     )  # fmt: skip
-    return faces.batches().map(lambda x, y: (normalise(x), _labels(y, faces.classes))), faces.steps
+    batches = dataset(faces.batches, faces.specification())
+    return batches.map(lambda x, y: (normalise(x), _labels(y, faces.classes))), faces.steps
 
 
 def _labels(named, classes):
@@ -252,7 +254,7 @@ def _in_order(faces, batch_size):
         return normalise(found), labels
 
     rows = tf.data.Dataset.range(len(faces.source)).batch(batch_size)
-    return rows.map(tensors, num_parallel_calls=faces.workers).prefetch(2), int(rows.cardinality())
+    return rows.map(tensors, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2), int(rows.cardinality())
 
 
 def prepare_distill_dataset_tfrecord(

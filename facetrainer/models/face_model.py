@@ -7,6 +7,7 @@ from facetrainer import optimizers
 from facetrainer.backbones import fused_norm, grouped
 from facetrainer.data.images import scaled
 from facetrainer.losses.base import slots
+from facetrainer.models import stateless
 
 
 @keras.saving.register_keras_serializable("face")
@@ -106,7 +107,8 @@ class FaceModel(keras.Model):
         outputs = self.named_outputs(embedding, targets, training)
         values = [self._value(term, outputs, training) for term in self.terms]
         total = sum(weight * self.mean(value, value) for weight, value in zip(self.term_weights, values, strict=True))
-        regular = sum(self.losses) if self.losses else None
+        penalties = [*self.losses, *(self.head.penalties if self.head is not None and training else [])]
+        regular = sum(penalties) if penalties else None
         total = total if regular is None else total + self.mean(*[ops.reshape(regular, (1,))] * 2)
         return total + self.alarm(outputs), values, outputs, regular
 
@@ -150,10 +152,18 @@ class FaceModel(keras.Model):
     def train_step(self, *args):
         """As Keras's; with `sam_rho` the gradient is taken at the worst point near by; running means follow."""
         plain = super().train_step
+        if keras.backend.backend() == "jax":
+            return stateless.train_step(self, plain, *args)
         logs = optimizers.sharpness_aware_step(self, self.sam_rho, plain, *args) if self.sam_rho else plain(*args)
         if self.averages:
             self.averages.update()
         return logs
+
+    @property
+    def non_trainable_variables(self):
+        """As Keras's; on JAX with the running means, since a step there changes what it is handed and nothing else."""
+        means = self.averages.means if keras.backend.backend() == "jax" and getattr(self, "averages", None) else []
+        return [*super().non_trainable_variables, *means]
 
     def keep_averages(self, averages) -> None:
         """From now on `averages.update()` follows each step.

@@ -105,7 +105,7 @@ def _as_table(stage):
 
 def _batch(faces, epoch, most=32):
     """Images of an epoch's first batch, as they come out of augmentation."""
-    images = np.asarray(next(iter(faces.batches(epoch).take(1)))[0])[:most]
+    images = np.asarray(next(iter(faces.batches(epoch)))[0])[:most]
     images = images if images.dtype == np.uint8 else np.clip(np.rint(images * 128 + 127.5), 0, 255).astype(np.uint8)
     return sheet(list(images), 8, images.shape[1:3])
 

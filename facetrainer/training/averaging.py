@@ -13,20 +13,15 @@ class Averages:
         weights: Keras variables.
         momentum: Float in (0, 1).
 
-    Raises:
-        ValueError: Keras does not run on TensorFlow.
-
     Reference:
         Polyak & Juditsky, SIAM Journal on Control and Optimization 30(4), 1992.
     """
 
     def __init__(self, weights: list, momentum: float):
-        if keras.backend.backend() != "tensorflow":
-            raise ValueError("'ema' needs the TensorFlow backend. Set KERAS_BACKEND=tensorflow, or leave it out.")
         self.momentum, self.weights, self.in_use = momentum, weights, False
         self.means = [
-            keras.Variable(w, trainable=False, dtype=w.dtype, aggregation="only_first_replica", name=f"mean_{i}")
-            for i, w in enumerate(weights)
+            keras.Variable(_value(w), trainable=False, dtype=w.dtype, aggregation="only_first_replica", name=f"{w.name}_mean")
+            for w in weights
         ]
 
     def update(self) -> None:
@@ -51,10 +46,15 @@ class Averages:
     def keep(self) -> None:
         """Sets the weights to the means."""
         for mean, weight in zip(self.means, self.weights, strict=True):
-            weight.assign(mean)
+            weight.assign(_value(mean))
 
     def _swap(self):
         for mean, weight in zip(self.means, self.weights, strict=True):
-            kept = keras.ops.convert_to_numpy(mean)
-            mean.assign(weight)
+            kept = _value(mean)
+            mean.assign(_value(weight))
             weight.assign(kept)
+
+
+def _value(variable):
+    """A copy: JAX would let two variables share one, and a step of training takes the values of both."""
+    return keras.ops.copy(variable)

@@ -7,7 +7,8 @@ import sys
 
 import keras
 
-from facetrainer.data import augment, pipeline
+from facetrainer import distributed
+from facetrainer.data import augment
 from facetrainer.data.sampling import PeopleByImages
 from facetrainer.evaluation.callback import eval_callback
 from facetrainer.evaluation.interface import interface
@@ -118,7 +119,7 @@ class Train:
         stem, suffix = os.path.splitext(os.path.join("checkpoints", save_path))
         if (suffix or ".keras") not in (".keras", ".h5"):
             raise ValueError(f"save_path: expected a name ending in .keras or .h5. Received: {save_path!r}")
-        self.strategy, self.custom_objects = pipeline.strategy(), dict(custom_objects or {})
+        self.strategy, self.custom_objects = distributed.strategy(), dict(custom_objects or {})
         replicas = self.strategy.num_replicas_in_sync
         if augmentations is None:
             augmentations = augment.from_status(random_status, random_cutout_mask_area=random_cutout_mask_area)

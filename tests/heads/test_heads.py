@@ -79,7 +79,7 @@ def test_gradient_of_the_sampled_head_is_rows_and_regularisation_touches_them_al
     head = built(models.PartialNormDense(C, sample_rate=0.25, kernel_regularizer=keras.regularizers.L2(0.1)))
     with tf.GradientTape() as tape:
         cosine, columns = head(X, tf.constant(LABELS), training=True)
-        loss = tf.reduce_sum(losses.CosFaceLoss()(columns, cosine)) + sum(head.losses)
+        loss = tf.reduce_sum(losses.CosFaceLoss()(columns, cosine)) + sum(head.penalties)
     gradient = tape.gradient(loss, head.kernel.value)
     assert isinstance(gradient, tf.IndexedSlices) and gradient.values.shape == (10, D)
     before = ops.convert_to_numpy(head.kernel).copy()

@@ -32,7 +32,7 @@ def grown(workdir, people):
 
 def centers(trainer):
     table = keras.ops.convert_to_numpy(trainer.head.centers())[:, 0]
-    memory = next(t for t in trainer.model.terms if isinstance(t, losses.CenterLoss)).centers.numpy()
+    memory = keras.ops.convert_to_numpy(next(t for t in trainer.model.terms if isinstance(t, losses.CenterLoss)).centers)
     return dict(zip(trainer.source.class_names, zip(table, memory)))
 
 
