@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from facetrainer.heads.base import Head
+from facetrainer.utils.tensors import unit
 
 
 def cosines(embedding, kernel, axis: int = 0):
@@ -12,8 +13,8 @@ def cosines(embedding, kernel, axis: int = 0):
     The scores are divided by the centers' norms, not the centers: the table may be a thousand times larger than the scores.
     """
     square = ops.sum(ops.square(kernel), axis=axis)
-    unit = ops.normalize(embedding, axis=-1)
-    return ops.matmul(unit, kernel if axis == 0 else ops.transpose(kernel)) * ops.rsqrt(ops.maximum(square, 1e-20))
+    direction = unit(embedding)
+    return ops.matmul(direction, kernel if axis == 0 else ops.transpose(kernel)) * ops.rsqrt(ops.maximum(square, 1e-20))
 
 
 @keras.saving.register_keras_serializable("face")

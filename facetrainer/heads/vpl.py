@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from facetrainer.heads.cosine import NormDense, cosines
+from facetrainer.utils.tensors import unit
 
 
 @keras.saving.register_keras_serializable("face")
@@ -39,18 +40,18 @@ class NormDenseVPL(NormDense):
         return self.add_weight(shape, initial, trainable=False, name=name, aggregation="only_first_replica")
 
     def train_scores(self, embedding, labels):
-        unit = ops.normalize(embedding, axis=-1)
+        direction = unit(embedding)
         fresh = ops.logical_and(self.step - self.seen <= self.allowed_delta, self.step >= self.start_iters)
         share = self.vpl_lambda * ops.cast(fresh, "float32")
-        centers = ops.normalize(self.kernel, axis=0) * (1 - share) + ops.transpose(self.queue) * share
+        centers = unit(self.kernel, axis=0) * (1 - share) + ops.transpose(self.queue) * share
         cosine = cosines(embedding, centers)
-        self._remember(ops.stop_gradient(unit), labels)
+        self._remember(ops.stop_gradient(direction), labels)
         return cosine, labels
 
-    def _remember(self, unit, labels):
+    def _remember(self, direction, labels):
         """Images of one person all write the last one's row, so that the order of writing does not matter."""
         rows = ops.arange(labels.shape[0])
         last = ops.max(ops.where(labels[:, None] == labels[None], rows[None], -1), axis=1)
-        self.queue.assign(ops.scatter_update(self.queue, labels[:, None], ops.take(unit, last, axis=0)))
+        self.queue.assign(ops.scatter_update(self.queue, labels[:, None], ops.take(direction, last, axis=0)))
         self.seen.assign(ops.scatter_update(self.seen, labels[:, None], ops.zeros(labels.shape) + self.step))
         self.step.assign(self.step + 1.0)

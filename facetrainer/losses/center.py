@@ -7,6 +7,7 @@ from keras import ops
 
 from facetrainer.io import cached
 from facetrainer.losses.base import FaceLoss, over_replicas, register, sparse
+from facetrainer.utils.tensors import unit
 
 log = logging.getLogger("facetrainer")
 
@@ -81,7 +82,7 @@ class CenterLossCosine(CenterLoss):
     """1 − cos(x, c) to the moving center of the sample's class.  (B,), (B, D) → (B,)"""
 
     def distance(self, embedding, centers):
-        return 1.0 - ops.sum(ops.normalize(embedding, axis=-1) * ops.normalize(centers, axis=-1), axis=-1)
+        return 1.0 - ops.sum(unit(embedding) * unit(centers), axis=-1)
 
 
 @register

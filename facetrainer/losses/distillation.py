@@ -3,12 +3,13 @@
 from keras import ops
 
 from facetrainer.losses.base import FaceLoss, register
+from facetrainer.utils.tensors import unit
 
 
 def distiller_loss_cosine(true_emb, pred_emb):
     """1 − cos(teacher, student).  (B, D), (B, D) → (B,); teacher values that are not finite count as 0."""
     true_emb = ops.where(ops.isfinite(true_emb), true_emb, 0.0)
-    return 1.0 - ops.sum(ops.normalize(true_emb, axis=-1) * ops.normalize(pred_emb, axis=-1), axis=-1)
+    return 1.0 - ops.sum(unit(true_emb) * unit(pred_emb), axis=-1)
 
 
 def distiller_loss_euclidean(true_emb, pred_emb):
@@ -99,6 +100,6 @@ class DistillKLDivergenceLoss(FaceLoss):
 
 def _among(embedding):
     """Cosines to the other images of the batch; the image itself is put out of play."""
-    unit = ops.normalize(embedding, axis=-1)
-    cosine = ops.matmul(unit, ops.transpose(unit))
+    direction = unit(embedding)
+    cosine = ops.matmul(direction, ops.transpose(direction))
     return ops.where(ops.eye(ops.shape(embedding)[0], dtype="bool"), -1e4, cosine)

@@ -5,6 +5,7 @@ from keras import ops
 
 from facetrainer.losses.base import FaceLoss, register, sparse
 from facetrainer.losses.margin import ArcfaceLossSimple, add_angle
+from facetrainer.utils.tensors import unit
 
 FAR = 1e9
 
@@ -41,7 +42,7 @@ class PairLoss(FaceLoss):
 def similarity(embedding, distance: str):
     """(B, D) → (B, B), larger for nearer pairs."""
     if distance == "cosine":
-        embedding = ops.normalize(embedding, axis=-1)
+        embedding = unit(embedding)
         return ops.matmul(embedding, ops.transpose(embedding))
     square = ops.sum(ops.square(embedding), axis=-1)
     return 2 * ops.matmul(embedding, ops.transpose(embedding)) - square[:, None] - square[None]

@@ -8,6 +8,7 @@ from facetrainer.backbones import fused_norm, grouped
 from facetrainer.data.images import scaled
 from facetrainer.losses.base import slots
 from facetrainer.models import stateless
+from facetrainer.utils.tensors import length, unit
 
 
 @keras.saving.register_keras_serializable("face")
@@ -140,7 +141,7 @@ class FaceModel(keras.Model):
         found = {f"{slot}_loss": value for slot, value in zip(self.slots, values, strict=True)}
         found.update({name: term.noted[note] for name, (term, note) in self._notes("noted") if note in term.noted})
         found["regular_loss"] = 0.0 if regular is None else regular
-        middle = ops.mean(ops.normalize(outputs["embedding"], axis=-1), axis=0)
+        middle = ops.mean(unit(outputs["embedding"]), axis=0)
         found["embedding_spread"] = 1.0 - ops.sum(ops.square(middle))
         if self.head is not None:
             scores, columns = outputs[self.head.gives], outputs["columns"]
@@ -172,8 +173,3 @@ class FaceModel(keras.Model):
             averages: `training.averaging.Averages`, or None to keep none. They are no weights of the model and not saved with it.
         """
         object.__setattr__(self, "averages", averages)
-
-
-def length(embedding):
-    """Euclidean norm, `(batch, D)` → `(batch,)`, whose gradient is 0 and not NaN for an embedding of zeros."""
-    return ops.sqrt(ops.maximum(ops.sum(ops.square(embedding), axis=-1), 1e-24))

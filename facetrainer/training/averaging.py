@@ -20,7 +20,9 @@ class Averages:
     def __init__(self, weights: list, momentum: float):
         self.momentum, self.weights, self.in_use = momentum, weights, False
         self.means = [
-            keras.Variable(_value(w), trainable=False, dtype=w.dtype, aggregation="only_first_replica", name=f"{w.name}_mean")
+            keras.Variable(
+                _value(w), trainable=False, dtype=w.dtype, aggregation="only_first_replica", name=f"{w.name}_mean"
+            )
             for w in weights
         ]
 

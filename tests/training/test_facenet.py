@@ -61,7 +61,9 @@ def test_rates_that_are_none(tmp_path, text, message):
 def test_length_of_the_embedding(workdir, record):
     loss = losses.PrelogitsNormLoss()
     loss.attach(4, 3, 0, (), "prelogits_norm")
-    assert arrays([loss(np.zeros(1, int), np.array([[3.0, -4.0, 0.0]], "float32"))])[0] == pytest.approx([7.0], abs=1e-3)
+    assert arrays([loss(np.zeros(1, int), np.array([[3.0, -4.0, 0.0]], "float32"))])[0] == pytest.approx(
+        [7.0], abs=1e-3
+    )
     two = losses.PrelogitsNormLoss(p=2)
     two.attach(4, 3, 0, (), "prelogits_norm")
     assert arrays([two(np.zeros(1, int), np.array([[3.0, -4.0, 0.0]], "float32"))])[0] == pytest.approx([5.0], abs=1e-3)

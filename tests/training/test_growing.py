@@ -32,7 +32,9 @@ def grown(workdir, people):
 
 def centers(trainer):
     table = keras.ops.convert_to_numpy(trainer.head.centers())[:, 0]
-    memory = keras.ops.convert_to_numpy(next(t for t in trainer.model.terms if isinstance(t, losses.CenterLoss)).centers)
+    memory = keras.ops.convert_to_numpy(
+        next(t for t in trainer.model.terms if isinstance(t, losses.CenterLoss)).centers
+    )
     return dict(zip(trainer.source.class_names, zip(table, memory)))
 
 

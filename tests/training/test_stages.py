@@ -322,7 +322,7 @@ def test_the_doctor_looks_at_a_real_run(record, workdir, caplog):
     assert "sch[0]: learning rate 0.5 is high for Adam" in caplog.text
 
 
-def test_layers_learn_at_rates_of_their_own(folder):
+def test_layers_learn_at_rates_of_their_own(folder, workdir):
     """SGD without momentum: what a layer moves by is in proportion to its factor; the head moves as ever."""
     moved = {}
     for factor in (1.0, 0.25, 0.0):

@@ -1,0 +1,18 @@
+"""Lengths of vectors, with gradients on every backend."""
+
+from keras import ops
+
+
+def unit(x, axis: int = -1):
+    """Vectors of length 1. One of zeros stays one and has a gradient, which `keras.ops.normalize` has not on JAX.
+
+    Args:
+        x: Tensor.
+        axis: Along which its vectors lie. Defaults to `-1`.
+    """
+    return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=axis, keepdims=True), 1e-14))
+
+
+def length(x):
+    """Euclidean norm, `(batch, D)` → `(batch,)`, whose gradient is 0 and not NaN for a vector of zeros."""
+    return ops.sqrt(ops.maximum(ops.sum(ops.square(x), axis=-1), 1e-24))
