@@ -4,15 +4,13 @@
 # docker run --rm -v "$PWD:/work" facetrainer train              the main job; every other command of `facetrainer --help` likewise
 FROM python:3.11-slim
 
-ARG EXTRAS=""
+ARG EXTRAS="cpu"
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 WORKDIR /opt/facetrainer
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY facetrainer facetrainer
-RUN pip install ".[board${EXTRAS:+,$EXTRAS}]"
-# the base install brings tensorflow-cpu, whose files must not lie over those with CUDA
-RUN case ",$EXTRAS," in *,gpu,*) pip uninstall -y tensorflow-cpu && pip install --force-reinstall --no-deps tensorflow ;; esac
+RUN pip install ".[board,$EXTRAS]"
 
 ENV FACE_CACHE=/work/.cache FACE_DATA=/data
 WORKDIR /work

@@ -9,17 +9,23 @@ Names are imported when they are first used. `use_flat_names()` lets notebooks o
 """
 
 from facetrainer.flat_names import use_flat_names
-from facetrainer.utils import lazy
+from facetrainer.utils import backend, lazy
+
+backend.choose()
 
 __version__ = "0.9.0"
 __all__ = [
-    "Train", "__version__", "backbones", "data", "evaluation", "finetuning", "heads", "losses", "metrics", "models", "optimizers",
-    "preparing", "recognition", "reporting", "training", "use_flat_names", "weights",
+    "Train", "__version__", "backbones", "data", "devices", "evaluation", "finetuning", "heads", "losses", "metrics", "models",
+    "optimizers", "preparing", "recognition", "reporting", "training", "use_flat_names", "weights",
 ]  # fmt: skip
 
 PACKAGES = "backbones data evaluation finetuning heads losses metrics models optimizers preparing recognition reporting training weights"
 __getattr__, __dir__ = lazy.attach(
     __name__,
-    {"facetrainer.training.legacy": "Train", **{f"facetrainer.{name}": "" for name in PACKAGES.split()}},
+    {
+        "facetrainer.training.legacy": "Train",
+        "facetrainer.distributed": "devices",
+        **{f"facetrainer.{name}": "" for name in PACKAGES.split()},
+    },
     globals(),
 )

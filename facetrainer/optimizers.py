@@ -6,9 +6,11 @@ its own `weight_decay` is set to weight_decay / first learning rate: the same at
 """
 
 import logging
+import types
 
 import keras
 
+from facetrainer import distributed
 from facetrainer.utils.keras_compat import skip_all_reduce
 
 log = logging.getLogger("facetrainer")
@@ -80,12 +82,43 @@ def successor(
     new = type(inner).from_config({**inner.get_config(), **options})
     skip_all_reduce(new)
     new = keras.optimizers.LossScaleOptimizer(new) if loss_scale else new
-    new.build(variables)
+    build(new, variables)
     known = {v.path: v for v in getattr(memory_of, "variables", ()) if not (forget and forget in v.path)}
     carried = [v for v in new.variables if v.path in known and known[v.path].shape == v.shape]
     for v in carried:
         v.assign(known[v.path])
     return new, len(carried)
+
+
+def build(optimizer: keras.optimizers.Optimizer, variables: list) -> None:
+    """As Keras's `build`; memory of a table that is filled up to the number of devices is so in files as well.
+
+    Args:
+        optimizer: Not built yet.
+        variables: What it trains.
+    """
+    optimizer.build(variables)
+    tables = {v.path.replace("/", "_"): v for v in variables if hasattr(v, "shape_in_files")}
+    for slot in optimizer.variables if tables else ():
+        for path, table in tables.items():
+            if path in slot.path:
+                distributed.like(slot, table)
+    if tables:
+        object.__setattr__(optimizer, "save_own_variables", types.MethodType(_save_tables, optimizer))
+        object.__setattr__(optimizer, "load_own_variables", types.MethodType(_load_tables, optimizer))
+
+
+def _save_tables(self, store):
+    for i, v in enumerate(self.variables):
+        store[str(i)] = distributed.value_of(v)
+
+
+def _load_tables(self, store):
+    if len(store.keys()) != len(self.variables):
+        type(self).load_own_variables(self, store)  # which says so
+        return
+    for i, v in enumerate(self.variables):
+        distributed.assign(v, store[str(i)])
 
 
 def inner_of(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:

@@ -11,6 +11,7 @@ from typing import Protocol
 import keras
 import numpy as np
 
+from facetrainer import distributed
 from facetrainer.data import ready, sampling, stream
 from facetrainer.data.images import decode, grey, normalised
 from facetrainer.data.sampling import PeopleByImages, Shuffled
@@ -28,9 +29,30 @@ class Clock(Protocol):
     step: int
 
 
+class Chance:
+    """Random numbers of a batch, those of each image by its place: which process reads it does not matter.
+
+    Args:
+        seed: Of the run.
+        epoch: Number of the epoch.
+        step: Number of the batch.
+    """
+
+    def __init__(self, seed: int, epoch: int, step: int):
+        key = np.random.SeedSequence((seed, epoch, step, 1)).generate_state(2, np.uint64)
+        self.bits = np.random.Philox(key=key)
+        self.state, self.generator = self.bits.state, np.random.Generator(self.bits)
+
+    def of(self, place: int, kind: int = 0) -> np.random.Generator:
+        """The generator, at the begin of the numbers of an image (kind 0) or of a part of the batch (1); any use before is over."""
+        self.state["state"]["counter"][2:] = kind, place
+        self.bits.state = self.state
+        return self.generator
+
+
 @dataclasses.dataclass
 class Faces:
-    """Batches of `(images uint8 (B, H, W, C), {"labels": int32 (B,)})`.
+    """Batches of `(images uint8 (B, H, W, C), {"labels": int32 (B,)})`; of several processes each reads its `part`, (number, count).
 
     With a teacher there is "teacher" (B, D) beside; with `mixup`, α of the Beta distribution, an image is "mix" (B,) of the
     one labelled so and for the rest another of the batch, labelled "labels2" (Zhang et al., arXiv:1710.09412). `skipped`
@@ -48,6 +70,7 @@ class Faces:
     workers: int = 0
     skipped: dict = dataclasses.field(default_factory=dict)
     failure: Exception | None = None
+    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self):
         self._tried = {}  # image that could not be read → in which epoch
@@ -124,19 +147,27 @@ class Faces:
             raise
 
     def _load(self, epoch, step, indices):
-        rng = np.random.default_rng((self.seed, int(epoch), int(step), 1))
+        first, indices = self._part(indices)
         images, used = np.empty((len(indices), *self.shape), np.uint8), np.empty(len(indices), np.int64)
+        chance = Chance(self.seed, int(epoch), int(step))
         for row, i in enumerate(indices):
             used[row], image = self._readable(int(i), int(epoch))
+            rng = chance.of(first + row)
             for change in self.augmentations:
                 image = self._changed(image, change, rng)
             images[row] = image if self.shape[2] == 3 else grey(image)
         named = {"labels": self.source.labels[used]}
         if self.mixup:
-            images = self._mix(images, named, rng)
+            images = self._mix(images, named, chance.of(first + len(images), 1))
         if self.has_teacher:
             named["teacher"] = self._teacher(images, used)
         return images, named
+
+    def _part(self, indices):
+        """Where this process's part of a batch begins, and the part."""
+        number, count = self.part
+        first = number * len(indices) // count
+        return first, indices[first : (number + 1) * len(indices) // count]
 
     def _mix(self, images, named, rng):
         other, mix = rng.permutation(len(images)), rng.beta(self.mixup, self.mixup, len(images)).astype(np.float32)
@@ -222,4 +253,4 @@ def open_faces(
             "training needs two people or more, one folder each."
         )
     order = sampling.order(source.labels, batch_size, image_per_class, balanced, epoch_size)
-    return Faces(source, order, shape, augmentations or [], seed, teacher, mixup)
+    return Faces(source, order, shape, augmentations or [], seed, teacher, mixup, part=distributed.process())

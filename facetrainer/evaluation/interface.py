@@ -10,6 +10,7 @@ import numpy as np
 from facetrainer.data.images import grey, pixels
 from facetrainer.io import zipped
 from facetrainer.models import FaceModel, saving
+from facetrainer.models.forward import forward
 from facetrainer.utils.optional import need
 from facetrainer.weights.importers import import_weights
 
@@ -85,9 +86,8 @@ def _keras(model):
     if isinstance(model, FaceModel) or "embedding" in names:
         model, _ = saving.split(model)
     fit = pixels if model.inputs[0].dtype == "uint8" else np.float32
-    return _sized(
-        lambda images: np.asarray(model.predict_on_batch(np.asarray(fit(images))), np.float32), model.input_shape[1:]
-    )
+    run = forward(model) if keras.backend.backend() == "jax" else model.predict_on_batch
+    return _sized(lambda images: np.asarray(run(np.asarray(fit(images))), np.float32), model.input_shape[1:])
 
 
 def _refuse_program(path, kind):

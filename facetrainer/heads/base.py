@@ -2,8 +2,10 @@
 
 import keras
 
+from facetrainer import distributed
 
-class Head(keras.layers.Layer):
+
+class Head(distributed.WithTables, keras.layers.Layer):
     """Embedding (B, D) and labels (N,) → (scores (B, C), labels (N,) as columns of the scores), or scores alone.
 
     `gives` names the scores. N is B, or 2·B where images are mixed. A head that draws a part of the classes in training
@@ -17,6 +19,14 @@ class Head(keras.layers.Layer):
         super().__init__(name=name, dtype="float32")
         self.units, self.seed, self.penalties = units, seed, []
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def add_table(self, shape, axis, initializer, each=1, **kwargs):
+        """A weight with rows for each class, see `distributed.add_table`."""
+        return distributed.add_table(self, shape, axis, initializer, each, **kwargs)
+
+    def own_classes(self, scores):
+        """Scores of a table that is filled up to the number of devices → of the classes there are."""
+        return distributed.by_class(scores)[:, : self.units] if distributed.sharding() else scores
 
     def scores(self, embedding):
         """(B, D) → (B, units)"""

@@ -45,15 +45,17 @@ class NormDense(Head):
 
     def build(self, shape):
         table = (shape[-1], self.units * self.loss_top_k)
-        self.kernel = self.add_weight(
+        self.kernel = self.add_table(
             table[::-1] if self.rows else table,
+            0 if self.rows else 1,
             keras.initializers.RandomNormal(stddev=0.01, seed=self.seed),
+            each=self.loss_top_k,
             regularizer=None if self.rows else self.kernel_regularizer,
             name="norm_dense_rows" if self.rows else "norm_dense_w",
         )
 
     def scores(self, embedding):
-        return self.nearest(cosines(embedding, self.kernel, axis=int(self.rows)))
+        return self.own_classes(self.nearest(cosines(embedding, self.kernel, axis=int(self.rows))))
 
     def nearest(self, cosine):
         """Cosines of all sub-centers (B, n · K) → of each class's nearest (B, n)."""
@@ -64,4 +66,4 @@ class NormDense(Head):
     def centers(self):
         """(units, loss_top_k, D), not normalised."""
         table = self.kernel if self.rows else ops.transpose(self.kernel)
-        return ops.reshape(table, (self.units, self.loss_top_k, -1))
+        return ops.reshape(table[: self.units * self.loss_top_k], (self.units, self.loss_top_k, -1))

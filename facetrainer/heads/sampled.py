@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from facetrainer import distributed
+from facetrainer.heads import sharded
 from facetrainer.heads.cosine import NormDense, cosines
 
 
@@ -43,11 +45,16 @@ class PartialNormDense(NormDense):
         return ops.sort(ops.top_k(luck, self.sample_size(labels.shape[0]), sorted=False)[1])
 
     def train_scores(self, embedding, labels):
+        if distributed.sharding():
+            scores, columns, penalty, _ = sharded.sampled(self, embedding, labels)
+            self.penalties = [] if self.kernel_regularizer is None else [penalty]
+            return scores, columns
         drawn = self.draw(labels)
-        table = take_rows(self.kernel, self._rows_of(drawn))
+        table = take_rows(self.kernel, self.rows_of(drawn))
         self.penalties = [] if self.kernel_regularizer is None else [self.kernel_regularizer(table)]
         return self.nearest(cosines(embedding, table, axis=1)), ops.searchsorted(drawn, labels)
 
-    def _rows_of(self, drawn):
+    def rows_of(self, drawn):
+        """Rows of the table of some classes."""
         k = self.loss_top_k
         return drawn if k == 1 else ops.reshape(drawn[:, None] * k + ops.arange(k, dtype=drawn.dtype), (-1,))

@@ -18,10 +18,10 @@ class SoftmaxHead(Head):
 
     def build(self, shape):
         initial = keras.initializers.GlorotUniform(self.seed)
-        self.kernel = self.add_weight(
-            (shape[-1], self.units), initial, regularizer=self.kernel_regularizer, name="kernel"
+        self.kernel = self.add_table(
+            (shape[-1], self.units), 1, initial, regularizer=self.kernel_regularizer, name="kernel"
         )
-        self.bias = self.add_weight((self.units,), "zeros", name="bias")
+        self.bias = self.add_table((self.units,), 0, "zeros", name="bias")
 
     def scores(self, embedding):
-        return ops.matmul(embedding, self.kernel) + self.bias
+        return self.own_classes(ops.matmul(embedding, self.kernel) + self.bias)

@@ -32,19 +32,18 @@ class NormDenseVPL(NormDense):
 
     def build(self, shape):
         super().build(shape)
-        self.queue = self._memory((self.units, shape[-1]), "zeros", "vpl_queue")
-        self.seen = self._memory((self.units,), keras.initializers.Constant(-1e9), "vpl_seen")
-        self.step = self._memory((), "zeros", "vpl_step")
-
-    def _memory(self, shape, initial, name):
-        return self.add_weight(shape, initial, trainable=False, name=name, aggregation="only_first_replica")
+        options = {"trainable": False, "aggregation": "only_first_replica"}
+        never = keras.initializers.Constant(-1e9)
+        self.queue = self.add_table((self.units, shape[-1]), 0, "zeros", name="vpl_queue", **options)
+        self.seen = self.add_table((self.units,), 0, never, name="vpl_seen", **options)
+        self.step = self.add_weight((), "zeros", name="vpl_step", **options)
 
     def train_scores(self, embedding, labels):
         direction = unit(embedding)
         fresh = ops.logical_and(self.step - self.seen <= self.allowed_delta, self.step >= self.start_iters)
         share = self.vpl_lambda * ops.cast(fresh, "float32")
         centers = unit(self.kernel, axis=0) * (1 - share) + ops.transpose(self.queue) * share
-        cosine = cosines(embedding, centers)
+        cosine = self.own_classes(cosines(embedding, centers))
         self._remember(ops.stop_gradient(direction), labels)
         return cosine, labels
 

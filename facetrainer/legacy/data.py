@@ -7,7 +7,6 @@ import os
 
 import cv2
 import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
 
 from facetrainer.data import augment, images, sources
@@ -16,8 +15,9 @@ from facetrainer.data.ready import dataset, normalise
 from facetrainer.io import cached
 from facetrainer.legacy.augment import cutout
 from facetrainer.legacy.refused import refused
+from facetrainer.utils.lazy import later
 
-log = logging.getLogger("facetrainer")
+log, tf = logging.getLogger("facetrainer"), later("tensorflow")
 
 MXNetRecordGen = refused(
     "data.MXNetRecordGen", "Use data.open_source(path): it reads train.rec and gives images and labels."

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from facetrainer import distributed
 from facetrainer.utils import registry
 
 REGISTRY: dict[str, type["FaceLoss"]] = {}
@@ -29,7 +30,7 @@ def slots(losses) -> list[str]:
     return [short if count == 1 else f"{short}_{count}" for short, count in zip(shorts, seen, strict=True)]
 
 
-class FaceLoss(keras.layers.Layer):
+class FaceLoss(distributed.WithTables, keras.layers.Layer):
     """Template of all losses.
 
     reads: names of the outputs that `call(labels, *outputs, training)` wants: "embedding" (B, D), its "norm" (B,), "logits" or

@@ -5,6 +5,7 @@ import logging
 import keras
 from keras import ops
 
+from facetrainer import distributed
 from facetrainer.io import cached
 from facetrainer.losses.base import FaceLoss, over_replicas, register, sparse
 from facetrainer.utils.tensors import unit
@@ -47,8 +48,8 @@ class CenterLoss(FaceLoss):
         if self.num_classes not in (None, classes):
             log.warning("%s: num_classes is %d, as in the data, not %d", type(self).__name__, classes, self.num_classes)
         initial = self._stored((classes, emb_shape)) if self.initial_file else "zeros"
-        self.centers = self.add_weight(
-            (classes, emb_shape), initial, trainable=False, name="centers", aggregation="mean"
+        self.centers = distributed.add_table(
+            self, (classes, emb_shape), 0, initial, trainable=False, name="centers", aggregation="mean"
         )
 
     def _stored(self, shape):

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from facetrainer import optimizers
-from facetrainer.backbones import fused_norm, grouped
+from facetrainer import distributed, optimizers
+from facetrainer.backbones import fused_norm, grouped, local_norm
 from facetrainer.data.images import scaled
 from facetrainer.losses.base import slots
 from facetrainer.models import stateless
@@ -76,6 +76,7 @@ class FaceModel(keras.Model):
         """As Keras's; where XLA will not run, batch normalisation and grouped convolutions are computed in faster ways."""
         super().compile(*args, **kwargs)
         fused_norm.set_fused(self, not self.jit_compile)
+        local_norm.set_local(self, distributed.norm_parts())
         grouped.set_bundled(self, not self.jit_compile and not keras.distribution.list_devices("gpu"))
 
     def get_compile_config(self):
@@ -83,7 +84,7 @@ class FaceModel(keras.Model):
 
     def compile_from_config(self, config):
         self.compile(keras.optimizers.deserialize(config["optimizer"]))
-        self.optimizer.build(self.trainable_variables)
+        optimizers.build(self.optimizer, self.trainable_variables)
 
     def call(self, images, training=False):
         if keras.backend.is_int_dtype(images.dtype):
@@ -92,7 +93,8 @@ class FaceModel(keras.Model):
 
     def named_outputs(self, embedding, targets: dict, training: bool = False) -> dict:
         """Everything that a loss may read, by name; "columns" are the labels as columns of the head's scores."""
-        embedding = ops.cast(embedding, "float32")
+        embedding = distributed.whole(ops.cast(embedding, "float32"))
+        targets = {name: distributed.whole(value) for name, value in targets.items()}
         outputs = {**targets, "embedding": embedding}
         if any("norm" in term.reads for term in self.terms):
             outputs["norm"] = length(embedding)
@@ -145,8 +147,9 @@ class FaceModel(keras.Model):
         found["embedding_spread"] = 1.0 - ops.sum(ops.square(middle))
         if self.head is not None:
             scores, columns = outputs[self.head.gives], outputs["columns"]
-            found["accuracy"] = ops.cast(ops.equal(ops.argmax(scores, -1), ops.cast(columns, "int32")), "float32")
-            found["target_cosine"] = ops.take_along_axis(scores, columns[:, None], axis=1)
+            target = ops.take_along_axis(scores, columns[:, None], axis=1)
+            found["accuracy"] = is_largest(scores, target)
+            found["target_cosine"] = target
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
 
@@ -173,3 +176,12 @@ class FaceModel(keras.Model):
             averages: `training.averaging.Averages`, or None to keep none. They are no weights of the model and not saved with it.
         """
         object.__setattr__(self, "averages", averages)
+
+
+def is_largest(scores, target):
+    """Whether no other class scores as high, `(batch, classes)`, `(batch, 1)` → `(batch,)` of 0 and 1.
+
+    Counted and not by `argmax`, which would bring all scores to every device where classes are split.
+    """
+    as_high = ops.sum(ops.cast(scores >= target, "float32"), axis=-1)
+    return ops.cast(as_high == 1, "float32")

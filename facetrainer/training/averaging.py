@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import keras
 
+from facetrainer import distributed
+
 
 class Averages:
     """Running means of weights: mean <- momentum * mean + (1 - momentum) * weight.
@@ -19,12 +21,7 @@ class Averages:
 
     def __init__(self, weights: list, momentum: float):
         self.momentum, self.weights, self.in_use = momentum, weights, False
-        self.means = [
-            keras.Variable(
-                _value(w), trainable=False, dtype=w.dtype, aggregation="only_first_replica", name=f"{w.name}_mean"
-            )
-            for w in weights
-        ]
+        self.means = [_mean_of(w) for w in weights]
 
     def update(self) -> None:
         """After each training step, inside its graph."""
@@ -55,6 +52,19 @@ class Averages:
             kept = _value(mean)
             mean.assign(_value(weight))
             weight.assign(kept)
+
+
+def _mean_of(weight):
+    options = {"layout": weight._layout} if distributed.current() else {}
+    mean = keras.Variable(
+        _value(weight),
+        trainable=False,
+        dtype=weight.dtype,
+        aggregation="only_first_replica",
+        name=f"{weight.name}_mean",
+        **options,
+    )
+    return distributed.like(mean, weight)
 
 
 def _value(variable):

@@ -56,7 +56,7 @@ class Train:
             Defaults to `1`.
         custom_objects: For loading a file.
         pretrained: Weights file, loaded once the head is built.
-        batch_size: For each replica of the strategy in whose scope this is made. Defaults to `128`.
+        batch_size: For each device of `facetrainer.devices`, or replica of the strategy, in whose scope this is made. Defaults to `128`.
         lr_base: First learning rate. Defaults to `0.001`.
         lr_decay: See `callbacks.read_schedule`. Defaults to `0.05`.
         lr_decay_steps: See `callbacks.read_schedule`. Defaults to `0`.
@@ -120,13 +120,16 @@ class Train:
         if (suffix or ".keras") not in (".keras", ".h5"):
             raise ValueError(f"save_path: expected a name ending in .keras or .h5. Received: {save_path!r}")
         self.strategy, self.custom_objects = distributed.strategy(), dict(custom_objects or {})
-        replicas = self.strategy.num_replicas_in_sync
+        devices = self.strategy.num_replicas_in_sync
+        replicas = (
+            devices if keras.backend.backend() == "tensorflow" else 1
+        )  # JAX computes the gradient of the whole batch
         if augmentations is None:
             augmentations = augment.from_status(random_status, random_cutout_mask_area=random_cutout_mask_area)
         vpl = {"start_iters": vpl_start_iters, "allowed_delta": vpl_allowed_delta} if vpl_start_iters >= 0 else None
         shown = 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
         self.config = TrainConfig(
-            data_path=data_path, stem=stem, suffix=suffix or ".keras", batch_size=batch_size * replicas, replicas=replicas,
+            data_path=data_path, stem=stem, suffix=suffix or ".keras", batch_size=batch_size * devices, replicas=replicas,
             lr={"lr_base": lr_base, "lr_decay": lr_decay, "lr_decay_steps": lr_decay_steps, "lr_min": lr_min,
                 "lr_warmup_steps": lr_warmup_steps, **_listed(lr_schedule_file)},
             options=StageOptions(mixup=float(mixup_alpha), sam_rho=float(sam_rho), image_per_class=image_per_class,

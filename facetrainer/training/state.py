@@ -6,7 +6,7 @@ from typing import Protocol
 import keras
 import numpy as np
 
-from facetrainer import optimizers
+from facetrainer import distributed, optimizers
 from facetrainer.heads import NormDense
 from facetrainer.training import growing
 from facetrainer.utils.finite import NotFiniteError, first_not_finite
@@ -69,7 +69,7 @@ class ModelState:
             NotFiniteError: A weight, a running mean or an optimizer's memory holds NaN or infinity: such a state is not written.
         """
         kinds = variables(self.model)
-        found = {kind: [keras.ops.convert_to_numpy(v) for v in kinds[kind]] for kind in kinds}
+        found = {kind: [distributed.value_of(v) for v in kinds[kind]] for kind in kinds}
         named = (
             (v.path, a) for kind in kinds if kind != "metrics" for v, a in zip(kinds[kind], found[kind], strict=True)
         )
@@ -87,9 +87,9 @@ class ModelState:
             if len(found) != len(state[kind]):
                 raise ValueError(f"{kind} of the run: expected {len(found)} arrays. Received: {len(state[kind])}")
             for v, value in zip(found, state[kind], strict=True):
-                if tuple(v.shape) != np.shape(value):
-                    raise ValueError(f"expected {v.path} {tuple(v.shape)}. Received: {np.shape(value)}")
-                v.assign(value)
+                if distributed.shape_of(v) != np.shape(value):
+                    raise ValueError(f"expected {v.path} {distributed.shape_of(v)}. Received: {np.shape(value)}")
+                distributed.assign(v, value)
 
 
 class Carried:
@@ -111,7 +111,7 @@ class Carried:
             people: Names of the classes, where the data have any.
         """
         rows = {"rows": layer.rows, "sub_centers": layer.loss_top_k} if isinstance(layer, NormDense) else {}
-        weights = [[w.name, keras.ops.convert_to_numpy(w)] for w in layer.weights]
+        weights = [[w.name, distributed.value_of(w)] for w in layer.weights]
         named = {"people": growing.packed(people)} if people and layer.class_axes else {}
         self.kept[slot] = {"kind": type(layer).__name__, **rows, **named, "weights": weights}
 
@@ -133,9 +133,9 @@ class Carried:
         if kept is None or (slot != "head" and kept["kind"] != type(layer).__name__):
             return 0, ""
         pairs, news = self._by_name(kept, layer, people, _pairs(kept, layer))
-        pairs = [(old, new) for old, new in pairs if np.shape(old) == tuple(new.shape)]
+        pairs = [(old, new) for old, new in pairs if np.shape(old) == distributed.shape_of(new)]
         for old, new in pairs:
-            new.assign(old)
+            distributed.assign(new, old)
         return len(pairs), news
 
     @staticmethod
@@ -145,7 +145,7 @@ class Carried:
         before = growing.unpacked(kept["people"])
         places = growing.places(before, people)
         pairs = [
-            (growing.moved(old, keras.ops.convert_to_numpy(new), layer.class_axes[new.name], places, len(before)), new)
+            (growing.moved(old, distributed.value_of(new), layer.class_axes[new.name], places, len(before)), new)
             if new.name in layer.class_axes
             else (old, new)
             for old, new in pairs

@@ -58,6 +58,11 @@ def write(
     """
     if quantize == "int8" and images is None:
         raise ValueError("int8 needs images to be calibrated on, a hundred or more as in training: give --data.")
+    if to != "keras" and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"{to!r} is written by TensorFlow's converter. Model files are the same on every backend: run the export with "
+            'KERAS_BACKEND=tensorflow, where "face-trainer[cpu,export]" is installed.'
+        )
     if quantize and to not in ("litert", "onnx"):
         raise ValueError(f"quantize: {quantize!r} is for litert and onnx. Received: {to!r}")
     if model.inputs[0].dtype == "uint8":
