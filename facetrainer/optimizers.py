@@ -98,7 +98,7 @@ def build(optimizer: keras.optimizers.Optimizer, variables: list) -> None:
         variables: What it trains.
     """
     optimizer.build(variables)
-    tables = {v.path.replace("/", "_"): v for v in variables if hasattr(v, "shape_in_files")}
+    tables = {v.path.replace("/", "_"): v for v in variables if hasattr(v, "table")}
     for slot in optimizer.variables if tables else ():
         for path, table in tables.items():
             if path in slot.path:

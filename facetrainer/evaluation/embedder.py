@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from facetrainer import distributed
 from facetrainer.data.images import decode, normalised
 from facetrainer.data.sources import Source
 from facetrainer.evaluation.interface import image_size, interface
@@ -68,9 +69,13 @@ class Embedder:
         return np.concatenate([plain, mirrored], axis=1) if flip == "concat" else plain + mirrored
 
     def _run(self, images):
-        return np.concatenate(
-            [self._piece(images[i : i + self.batch_size]) for i in range(0, len(images), self.batch_size)]
-        )
+        """Of several processes each embeds its part."""
+        number, count = distributed.process()
+        share = -(-len(images) // count)
+        mine = images[number * share : (number + 1) * share]
+        mine = np.concatenate([mine, np.zeros((share - len(mine), *images.shape[1:]), images.dtype)])
+        pieces = [self._piece(mine[i : i + self.batch_size]) for i in range(0, share, self.batch_size)]
+        return distributed.gathered(np.concatenate(pieces)).reshape(count * share, -1)[: len(images)]
 
     def _piece(self, images):
         """One batch; a smaller one is filled up to the next power of two, so that few sizes are compiled."""

@@ -6,12 +6,12 @@ import os
 import keras
 from keras import layers
 
-from facetrainer import losses, optimizers  # noqa: F401  registers them, so that saved models are found
+from facetrainer import distributed, losses, optimizers  # noqa: F401  registers them, so that saved models are found
 from facetrainer.heads import Head, NormDense
 from facetrainer.models import vetting
 from facetrainer.models.face_model import FaceModel
 from facetrainer.utils.files import replacing
-from facetrainer.utils.finite import NotFiniteError, first_not_finite
+from facetrainer.utils.finite import NotFiniteError
 
 
 def load(path: str, custom_objects: dict | None = None, compile: bool = True, trusted: bool = False) -> keras.Model:
@@ -112,7 +112,7 @@ def save(model: keras.Model, path: str) -> None:
     suffix = os.path.splitext(path)[1]
     if suffix not in (".keras", ".h5"):
         raise ValueError(f"expected a name ending in .keras or .h5. Received: {path!r}")
-    bad = first_not_finite((v.path, keras.ops.convert_to_numpy(v)) for v in model.weights)
+    bad = next((v.path for v in model.weights if not distributed.is_finite(v)), None)
     if bad:
         raise NotFiniteError(f"{path}: {bad} is not finite; the file is left as it was")
     if suffix == ".h5" and isinstance(model, FaceModel):

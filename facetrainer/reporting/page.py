@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from facetrainer.data.images import decode, encode, sheet
 from facetrainer.reporting import plots as plot
 from facetrainer.reporting import tables as report
+from facetrainer.utils.files import replacing
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;font-size:13px}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:right}
@@ -33,7 +34,7 @@ def write(trainer, path: str | None = None, pairs: int = 8) -> str:
     title = html.escape(trainer.stem)
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
     page = f"{head}<h1>{title}</h1>{''.join(parts)}</html>"
-    with open(path, "w", encoding="utf-8") as file:
+    with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
         file.write(page)
     return path
 

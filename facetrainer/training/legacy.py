@@ -18,7 +18,8 @@ from facetrainer.training.callbacks import read_listed
 from facetrainer.training.config import TrainConfig
 from facetrainer.training.schedule import KEYS, StageOptions, parse_schedule
 from facetrainer.training.state import Origin
-from facetrainer.training.store import RunStore, read_state
+from facetrainer.training.state_files import Directory, OneFile, read_state
+from facetrainer.training.store import RunStore
 from facetrainer.training.trainer import Trainer
 from facetrainer.utils import logs
 from facetrainer.utils.memory import keep_freed_memory
@@ -136,7 +137,7 @@ class Train:
                                  sample_rate=partial_fc_sample_rate, stop_after=stop_after, vpl=vpl),
             augmentations=list(augmentations), eval_freq=eval_freq, teacher_given=teacher_model_interf,
             teacher=None if teacher_model_interf is None else interface(teacher_model_interf, trusted=trusted),
-            seed=seed, checkpoint_freq=checkpoint_freq, verbose=shown if verbose == "auto" else verbose,
+            seed=seed, checkpoint_freq=checkpoint_freq, verbose=(shown if verbose == "auto" else verbose) if distributed.is_first() else 0,
             epoch_size=epoch_size, output_weight_decay=output_weight_decay, pretrained=pretrained,
             steps_per_execution=steps_per_execution or 1,
         )  # fmt: skip
@@ -345,8 +346,9 @@ def _listed(path):
 
 def _origin(model):
     """What the run that a model file is of has written beside it, or None."""
-    path = f"{os.path.splitext(model)[0]}.state.npz" if isinstance(model, str) else ""
-    if not os.path.isfile(path):
+    stem = os.path.splitext(model)[0] if isinstance(model, str) else ""
+    path = next((form.path for form in (OneFile(stem), Directory(stem)) if os.path.isfile(form.path)), None)
+    if path is None:
         return None
     try:
         state = read_state(path)["states"].get("origin")

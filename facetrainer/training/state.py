@@ -9,7 +9,7 @@ import numpy as np
 from facetrainer import distributed, optimizers
 from facetrainer.heads import NormDense
 from facetrainer.training import growing
-from facetrainer.utils.finite import NotFiniteError, first_not_finite
+from facetrainer.utils.finite import NotFiniteError
 
 
 class Stateful(Protocol):
@@ -69,13 +69,10 @@ class ModelState:
             NotFiniteError: A weight, a running mean or an optimizer's memory holds NaN or infinity: such a state is not written.
         """
         kinds = variables(self.model)
-        found = {kind: [distributed.value_of(v) for v in kinds[kind]] for kind in kinds}
-        named = (
-            (v.path, a) for kind in kinds if kind != "metrics" for v, a in zip(kinds[kind], found[kind], strict=True)
-        )
-        if bad := first_not_finite(named):
+        seen = (v for kind in kinds if kind != "metrics" for v in kinds[kind])
+        if bad := next((v.path for v in seen if not distributed.is_finite(v)), None):
             raise NotFiniteError(f"{bad} is not finite")
-        return found
+        return {kind: [distributed.kept(v) for v in kinds[kind]] for kind in kinds}
 
     def load_state_dict(self, state: dict) -> None:
         """Puts the arrays back.
@@ -87,8 +84,8 @@ class ModelState:
             if len(found) != len(state[kind]):
                 raise ValueError(f"{kind} of the run: expected {len(found)} arrays. Received: {len(state[kind])}")
             for v, value in zip(found, state[kind], strict=True):
-                if distributed.shape_of(v) != np.shape(value):
-                    raise ValueError(f"expected {v.path} {distributed.shape_of(v)}. Received: {np.shape(value)}")
+                if distributed.shape_of(v) != tuple(value.shape):
+                    raise ValueError(f"expected {v.path} {distributed.shape_of(v)}. Received: {tuple(value.shape)}")
                 distributed.assign(v, value)
 
 
@@ -111,7 +108,7 @@ class Carried:
             people: Names of the classes, where the data have any.
         """
         rows = {"rows": layer.rows, "sub_centers": layer.loss_top_k} if isinstance(layer, NormDense) else {}
-        weights = [[w.name, distributed.value_of(w)] for w in layer.weights]
+        weights = [[w.name, distributed.kept(w)] for w in layer.weights]
         named = {"people": growing.packed(people)} if people and layer.class_axes else {}
         self.kept[slot] = {"kind": type(layer).__name__, **rows, **named, "weights": weights}
 
@@ -133,7 +130,7 @@ class Carried:
         if kept is None or (slot != "head" and kept["kind"] != type(layer).__name__):
             return 0, ""
         pairs, news = self._by_name(kept, layer, people, _pairs(kept, layer))
-        pairs = [(old, new) for old, new in pairs if np.shape(old) == distributed.shape_of(new)]
+        pairs = [(old, new) for old, new in pairs if tuple(old.shape) == distributed.shape_of(new)]
         for old, new in pairs:
             distributed.assign(new, old)
         return len(pairs), news
@@ -145,7 +142,10 @@ class Carried:
         before = growing.unpacked(kept["people"])
         places = growing.places(before, people)
         pairs = [
-            (growing.moved(old, distributed.value_of(new), layer.class_axes[new.name], places, len(before)), new)
+            (
+                growing.moved(_array(old), distributed.value_of(new), layer.class_axes[new.name], places, len(before)),
+                new,
+            )
             if new.name in layer.class_axes
             else (old, new)
             for old, new in pairs
@@ -199,10 +199,14 @@ def _plain_settings(optimizer):
     return {k: v for k, v in optimizer.get_config().items() if isinstance(v, (int, float, str, bool, type(None)))}
 
 
+def _array(kept):
+    return distributed.value_of(kept) if isinstance(kept, distributed.Table) else kept
+
+
 def _pairs(kept, layer):
     weights = dict(kept["weights"])
     if "rows" in kept and isinstance(layer, NormDense) and kept["rows"] != layer.rows:
-        table = kept["weights"][0][1]
+        table = _array(kept["weights"][0][1])
         return [(table.T, layer.kernel)] if kept["sub_centers"] == layer.loss_top_k else []
     if kept["kind"] == type(layer).__name__:
         return [(weights[w.name], w) for w in layer.weights if w.name in weights]

@@ -1,23 +1,19 @@
 """The file of a run's state, and the journal of what its stages were asked to do."""
 
 import contextlib
-import json
 import logging
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 
 import filelock
-import numpy as np
 
-from facetrainer.io import cached
+from facetrainer import distributed
 from facetrainer.training.asked import differences
 from facetrainer.training.state import Progress, Stateful
-from facetrainer.utils.files import replacing
+from facetrainer.training.state_files import Directory, OneFile, read_state
 
 log = logging.getLogger("facetrainer")
 
-FORMAT = 2
 ADJUSTABLE = ("learning rate", "augmentations")  # may change while a run goes on
 AGAIN = "Use another save_path, or resume=False to start anew."
 
@@ -29,7 +25,7 @@ class RunStore:
     that was broken off goes on where its last state stands.
 
     Args:
-        path: `x.state.npz`; the version before is `x.state.previous.npz`.
+        path: `x.state.npz`, see `state_files` for the other names.
         resume: Whether to go on from what is there.
 
     Raises:
@@ -37,7 +33,8 @@ class RunStore:
     """
 
     def __init__(self, path: str, resume: bool = True):
-        self.path, self.previous = path, path.removesuffix(".npz") + ".previous.npz"
+        self.path, stem = path, path.removesuffix(".state.npz")
+        self.forms = OneFile(stem), Directory(stem)
         self.resume, self.begun, self.changed = resume, False, []
         self.journal, self.stored = {"run": {}, "stages": []}, None
         if resume:
@@ -55,7 +52,8 @@ class RunStore:
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         lock = filelock.FileLock(self.path.removesuffix(".state.npz") + ".lock", timeout=0, is_singleton=True)
         try:
-            lock.acquire()
+            if distributed.is_first():
+                lock.acquire()
         except filelock.Timeout:
             raise ValueError(
                 f"another process is training {self.path.removesuffix('.state.npz')}: wait for it, or use another save_path."
@@ -82,9 +80,10 @@ class RunStore:
         return found and {"journal": found["journal"], "progress": found["states"]["progress"]}
 
     def _set_aside(self):
-        for path in (self.path, self.previous):
-            if os.path.exists(path):
-                os.replace(path, path + ".old")
+        distributed.wait_for_all()
+        for form in self.forms:
+            form.set_aside()
+        distributed.wait_for_all()
 
     def save(self, states: Mapping[str, Stateful]) -> None:
         """Writes the states of everything; a crash leaves the version before whole.
@@ -95,16 +94,15 @@ class RunStore:
         Raises:
             NotFiniteError: A weight is not finite; nothing is written.
         """
-        content = {name: thing.state_dict() for name, thing in states.items()}
-        arrays = {}
-        about = {"format": FORMAT, "journal": self.journal, "states": _take_arrays(content, arrays)}
-        with replacing(self.path) as part:
-            with open(part, "wb") as file:
-                np.savez(file, about=json.dumps(about), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            if os.path.exists(self.path):
-                os.replace(self.path, self.previous)
+        self.form.write(self.journal, {name: thing.state_dict() for name, thing in states.items()})
+        for other in self.forms:
+            if other is not self.form:
+                other.set_aside()
+
+    @property
+    def form(self):
+        """How the state is written now: as one file, or by several devices together where classes are split or processes are several."""
+        return self.forms[int(distributed.sharding() is not None or distributed.process()[1] > 1)]
 
     def load(self) -> dict | None:
         """The last state that can be read: `{"journal": ..., "states": {name: state}}`, or None where there is none.
@@ -113,16 +111,15 @@ class RunStore:
             ValueError: There is a file, but none that can be read.
         """
         faults = {}
-        for path in (self.path, self.previous):
-            if not os.path.exists(path):
-                continue
+        for path in (path for form in self.forms for path in form.paths if os.path.exists(path)):
             try:
                 found = read_state(path)
             except ValueError as error:
                 faults[path] = str(error)
                 continue
             for damaged in faults:
-                os.replace(damaged, damaged + ".damaged")
+                with contextlib.suppress(FileNotFoundError):  # another process was first
+                    os.replace(damaged, damaged + ".damaged")
                 log.warning("%s; going on from the state before, %s", faults[damaged], path)
             return found
         if faults:
@@ -236,65 +233,3 @@ def shown(changed: list[str], most: int = 4) -> str:
 
 def _without_epochs(stage):
     return {key: value for key, value in stage.items() if key not in ("epochs", "first epoch")}
-
-
-def _take_arrays(content, arrays):
-    """Nested state → the same with each array replaced by its name in `arrays`."""
-    if isinstance(content, dict):
-        return {str(key): _take_arrays(value, arrays) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_take_arrays(value, arrays) for value in content]
-    if isinstance(content, np.ndarray):
-        name = f"array_{len(arrays)}"
-        arrays[name] = content
-        return {"array": name}
-    return content.item() if isinstance(content, np.generic) else content
-
-
-def _put_arrays(content, arrays):
-    if isinstance(content, dict) and set(content) == {"array"}:
-        return arrays[content["array"]]
-    if isinstance(content, dict):
-        return {key: _put_arrays(value, arrays) for key, value in content.items()}
-    return [_put_arrays(value, arrays) for value in content] if isinstance(content, list) else content
-
-
-def read_state(path: str) -> dict:
-    """A state file, of this version or of 0.5.
-
-    Args:
-        path: The file.
-
-    Returns:
-        `{"journal": {"run": ..., "stages": [...]}, "states": {name: state}}`.
-
-    Raises:
-        ValueError: It is cut off, empty or damaged; the zip's checksums tell.
-    """
-    try:
-        arrays = cached.read_npz(path)
-        about = json.loads(str(arrays.pop("about")))
-        if "format" not in about:
-            return _of_version_0_5(about, arrays)
-        return {"journal": about["journal"], "states": _put_arrays(about["states"], arrays)}
-    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
-    except (TypeError, RuntimeError, MemoryError) as error:  # a flipped bit in a header
-        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-
-
-def _of_version_0_5(about, arrays):
-    kinds = {"weights": "weight", "optimizer": "optimizer", "averages": "average", "metrics": "metric"}
-    model = {
-        kind: [arrays[f"{old}{i}"] for i in range(sum(_is(name, old) for name in arrays))]
-        for kind, old in kinds.items()
-    }
-    stages = [{"version": "0.5", "first epoch": one["first epoch"]} for one in about["journal"]]
-    progress = {"stage": len(stages) - 1, "epoch": about["epoch"], "step": about["step"]}
-    states = {"model": model, "progress": progress, "history": {"history": about["history"]}, "evaluations": about["evals"],
-              "learning rate": {"factor": about.get("lr_factor", 1.0)}}  # fmt: skip
-    return {"journal": {"run": {}, "stages": stages}, "states": states}
-
-
-def _is(name, kind):
-    return name.startswith(kind) and name[len(kind) :].isdigit()

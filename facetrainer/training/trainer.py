@@ -5,8 +5,9 @@ import logging
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 
-from facetrainer import losses
+from facetrainer import distributed, losses
 from facetrainer.models import saving
 from facetrainer.training import asked, callbacks
 from facetrainer.training.config import TrainConfig, TrainingData
@@ -41,6 +42,7 @@ class Trainer:
     """
 
     def __init__(self, embedder: keras.Model, config: TrainConfig, evaluations: list, store: RunStore, template="adam"):
+        distributed.spread(embedder)
         self.embedder, self.config, self.evaluations, self.store = embedder, config, evaluations, store
         self.data = TrainingData(config, embedder.input_shape[1:])
         self.progress, self.carried, self.stage, self.template = Progress(), Carried(), None, template
@@ -170,6 +172,7 @@ class Trainer:
         self.patience = self._patience(spec)
         self.stage = build_stage(spec, self.embedder, self.data.faces, self.carried, self.template, self.config)
         log.info("%s", self.stage.describe())
+        self._check_parts()
         if stored:
             self._put_back(stored)
             self._say_resumed(first_epoch, first_epoch + spec.epochs)
@@ -177,6 +180,13 @@ class Trainer:
             self.metrics = None
             self.progress.load_state_dict(begin.state_dict())
             self.save()
+
+    def _check_parts(self):
+        """Of several processes each has to read its own part of a batch."""
+        if distributed.process()[1] > 1:
+            faces = self.stage.faces
+            order = faces.order(self.config.seed, 0)[0] if hasattr(faces, "order") else np.zeros(0)
+            distributed.check_parts(order, np.asarray(next(iter(faces.batches()))[0]))
 
     def _patience(self, spec):
         """Of a stage that ends when its accuracy no longer rises."""

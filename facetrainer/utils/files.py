@@ -5,7 +5,16 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
+
+_kept = True
+
+
+def keep_nothing() -> None:
+    """From now on what this process writes with `replacing` is dropped: another one writes the same."""
+    global _kept
+    _kept = False
 
 
 @contextlib.contextmanager
@@ -18,6 +27,10 @@ def replacing(path: str) -> Iterator[str]:
     Yields:
         Path of the file to write, `stem.part.suffix`.
     """
+    if not _kept:
+        with tempfile.TemporaryDirectory() as home:
+            yield os.path.join(home, os.path.basename(path))
+        return
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     stem, suffix = os.path.splitext(path)
     part = f"{stem}.part{suffix}"

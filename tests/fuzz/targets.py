@@ -29,7 +29,7 @@ from facetrainer.metrics import calibration
 from facetrainer.preparing.convert import convert
 from facetrainer.recognition.stores import Entry
 from facetrainer.recognition.stores.local import LocalStore
-from facetrainer.training.store import read_state
+from facetrainer.training.state_files import read_state
 from facetrainer.weights.importers import import_weights
 
 REFUSALS = (ValueError, FileNotFoundError, OSError)

@@ -1,11 +1,11 @@
 """Losses and weights that are not finite any more."""
 
-import keras
 import numpy as np
 
+from facetrainer import distributed
 from facetrainer.training.callbacks.clock import Timed
 from facetrainer.training.state import Progress
-from facetrainer.utils.finite import NotFiniteError, first_not_finite
+from facetrainer.utils.finite import NotFiniteError
 
 
 class NanError(NotFiniteError):
@@ -42,8 +42,7 @@ class ExitOnNaN(Timed):
             raise NanError(f"{self.where()}: {', '.join(bad)} is not finite")
 
     def on_epoch_end(self, epoch, logs=None):
-        named = ((v.path, keras.ops.convert_to_numpy(v)) for v in self.model.weights)
-        bad = first_not_finite(named)
+        bad = next((v.path for v in self.model.weights if not distributed.is_finite(v)), None)
         if bad:
             raise NanError(f"{self.where()}: {bad} is not finite")
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import keras
 
+from facetrainer import distributed
+
 log = logging.getLogger("facetrainer")
 
 
@@ -67,12 +69,18 @@ class Gently_stop_callback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.stop_file and os.path.exists(self.stop_file):
             self.asked = self.stop_file
-            os.remove(self.stop_file)
         if _answer(self.prompt, self.time_out) == "n":
             self.asked = "n"
-        if self.asked:
-            log.warning("stopped after epoch %d as asked by %s", epoch + 1, self.asked)
+        if distributed.agreed(bool(self.asked)):
+            self._forget_file()
+            log.warning("stopped after epoch %d as asked by %s", epoch + 1, self.asked or "another process")
             self.model.stop_training = True
+
+    def _forget_file(self):
+        """Once all processes have seen it."""
+        if self.stop_file and distributed.is_first():
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self.stop_file)
 
 
 def _answer(prompt, time_out):

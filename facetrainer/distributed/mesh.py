@@ -12,8 +12,6 @@ import contextlib
 from collections.abc import Iterator
 
 import keras
-import numpy as np
-from keras import ops
 from keras.distribution import TensorLayout
 
 AXIS = "batch"
@@ -30,7 +28,7 @@ class Devices(keras.distribution.DataParallel):
 
     def __init__(self, names: list[str], shard_classes: bool = False, batch_norm: str = "whole"):
         super().__init__(devices=names, auto_shard_dataset=False)
-        self.shard_classes, self.batch_norm, self._axes = shard_classes, batch_norm, None
+        self.shard_classes, self.batch_norm, self._layout = shard_classes, batch_norm, None
 
     @property
     def count(self) -> int:
@@ -47,16 +45,16 @@ class Devices(keras.distribution.DataParallel):
         return TensorLayout(list(axes), self.device_mesh)
 
     @contextlib.contextmanager
-    def laid_out(self, axes: list) -> Iterator[None]:
-        """Weights that are made inside the block are split along these axes."""
-        self._axes = axes
+    def laid_out(self, layout: TensorLayout) -> Iterator[None]:
+        """Weights that are made inside the block have this layout."""
+        self._layout = layout
         try:
             yield
         finally:
-            self._axes = None
+            self._layout = None
 
     def get_variable_layout(self, variable):
-        return super().get_variable_layout(variable) if self._axes is None else self.layout(*self._axes)
+        return self._layout or super().get_variable_layout(variable)
 
 
 @contextlib.contextmanager
@@ -111,20 +109,6 @@ def norm_parts() -> int:
     return found.count if found is not None and found.batch_norm == "device" else 1
 
 
-def process() -> tuple[int, int]:
-    """Number of this process among those of the run, and how many there are."""
-    found = current()
-    return (0, 1) if found is None else (found._process_id, found.num_processes)
-
-
-def is_first() -> bool:
-    """Whether this process writes the run's files."""
-    return process()[0] == 0
-
-
-# ------------------------------------------------------------------------------------------------------------ tensors
-
-
 def whole(x):
     """A tensor of the batch, all of it on every device where classes are split; else as it is."""
     found = sharding()
@@ -137,97 +121,17 @@ def by_class(scores):
     return scores if found is None else keras.distribution.distribute_tensor(scores, found.layout(None, AXIS))
 
 
-# ------------------------------------------------------------------------------------------------------------- tables
-
-
-class Padded(keras.initializers.Initializer):
-    """Values of another initializer, and zeros behind them: the same table on any number of devices.
+def spread(model: keras.Model) -> None:
+    """Puts the weights of a model that was made outside the scope on all devices.
 
     Args:
-        initializer: Of the values.
-        shape: Of the values.
+        model: Changed in place.
     """
-
-    def __init__(self, initializer, shape: tuple[int, ...]):
-        self.initializer, self.shape = keras.initializers.get(initializer), shape
-
-    def __call__(self, shape, dtype=None):
-        behind = [(0, size - part) for size, part in zip(shape, self.shape, strict=True)]
-        return ops.pad(self.initializer(self.shape, dtype=dtype), behind)
-
-
-def add_table(
-    layer: keras.layers.Layer, shape: tuple, axis: int, initializer, each: int = 1, **kwargs
-) -> keras.Variable:
-    """`layer.add_weight` for a weight with rows for each class, split over the devices where classes are.
-
-    The number of classes is filled up to a multiple of the devices with rows of zeros.
-
-    Args:
-        layer: Gets the weight.
-        shape: Without the filling.
-        axis: That of the classes.
-        initializer: Of the weight.
-        each: Rows of a class. Defaults to `1`.
-        **kwargs: Further arguments of `add_weight`.
-
-    Returns:
-        The weight.
-    """
-    found = sharding()
-    if found is None:
-        return layer.add_weight(shape, initializer, **kwargs)
-    padded = tuple(size + -size % (found.count * each) if i == axis else size for i, size in enumerate(shape))
-    axes = [AXIS if i == axis else None for i in range(len(shape))]
-    with found.laid_out(axes):
-        weight = layer.add_weight(padded, Padded(initializer, shape), **kwargs)
-    weight.shape_in_files = tuple(shape)
-    return weight
-
-
-def shape_of(variable: keras.Variable) -> tuple[int, ...]:
-    """Shape of a variable in files, without the rows that fill up a table."""
-    return getattr(variable, "shape_in_files", tuple(variable.shape))
-
-
-def like(variable: keras.Variable, model: keras.Variable) -> keras.Variable:
-    """Notes that a variable is filled up as `model` is, such as its momentum; returns it."""
-    if tuple(variable.shape) == tuple(model.shape) and hasattr(model, "shape_in_files"):
-        variable.shape_in_files = model.shape_in_files
-    return variable
-
-
-def value_of(variable: keras.Variable) -> np.ndarray:
-    """Value of a variable as files hold it. One that is split over several processes is gathered, by all of them together."""
-    value = variable.value
-    if not getattr(value, "is_fully_addressable", True) and not value.is_fully_replicated:
-        from jax.experimental import multihost_utils
-
-        value = multihost_utils.process_allgather(value, tiled=True)
-    return ops.convert_to_numpy(value)[tuple(slice(size) for size in shape_of(variable))]
-
-
-def assign(variable: keras.Variable, value: np.ndarray) -> None:
-    """Sets a variable to a value of a file."""
-    if np.shape(value) != tuple(variable.shape) and np.shape(value) == shape_of(variable):
-        value = np.pad(value, [(0, size - part) for size, part in zip(variable.shape, np.shape(value), strict=True)])
-    variable.assign(value)
-
-
-class WithTables:
-    """Mixed into a layer that has tables: files hold them without the rows that fill them up."""
-
-    def save_own_variables(self, store):
-        for i, v in enumerate(self._trainable_variables + self._non_trainable_variables):
-            store[f"{i}"] = value_of(v)
-
-    def load_own_variables(self, store):
-        self._check_load_own_variables(store)
-        for i, v in enumerate(self._trainable_variables + self._non_trainable_variables):
-            assign(v, store[f"{i}"])
-
-
-# --------------------------------------------------------------------------------------------------------- strategies
+    found = current()
+    for v in model.variables if found is not None else ():
+        if v._layout is None:
+            v._layout = found.get_variable_layout(v)
+            v.assign(v.value)
 
 
 class Scope:
