@@ -4,6 +4,8 @@ examples:
   facetrainer train                                      the main job, on faces that it draws
   facetrainer train lfw_small --dry-run                  what a recipe would do
   facetrainer train my_recipe.py --set batch_size=256    a recipe with another batch size
+  facetrainer train my_recipe.py --shard-classes         on all devices of this machine, the classes split over them
+  facetrainer train my_recipe.py --machines 10.0.0.1:1234 --machine 0/2     the first of two machines (Slurm needs no flags)
 
 From a checkout `python train.py` does the same: python train.py recipes/lfw_small.py --dry-run
 """
@@ -11,9 +13,10 @@ From a checkout `python train.py` does the same: python train.py recipes/lfw_sma
 from __future__ import annotations
 
 import argparse
+import os
 import time
 
-from facetrainer.cli import recipe, run
+from facetrainer.cli import devices, recipe, run
 from facetrainer.utils.lazy import later
 
 dry_run, page = later("facetrainer.reporting.dry_run"), later("facetrainer.reporting.page")
@@ -39,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
         help="keywords of Train, over the recipe's",
     )
     main.add_argument("--dry-run", action="store_true", help="print stages, steps, learning rate and memory, and stop")
+    devices.add(main)
     return main
 
 
@@ -48,6 +52,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _work(a):
+    with devices.used(a):
+        _run(a)
+
+
+def _run(a):
     keywords, sch = recipe.load(a.recipe, recipe.read_settings(a.settings))
     schedule.parse_schedule(sch)
     trainer = legacy.Train(**keywords)
@@ -74,4 +83,4 @@ def train(trainer, sch: list[dict]) -> None:
         print(tables.accuracy_table(rows) + "\n")
     pages = [page.path_of(trainer)] if trainer.report else []
     files = [trainer.stem + trainer.suffix, *tables.pictures(trainer, untrained), *pages]
-    print(f"{time.time() - begin:.0f} s. Written:", *files, sep="\n  ")
+    print(f"{time.time() - begin:.0f} s. Written:", *filter(os.path.exists, files), sep="\n  ")

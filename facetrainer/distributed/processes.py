@@ -33,7 +33,7 @@ def join(machines: str | None = None, machine: str | None = None, heartbeat: int
         ValueError: The arguments are wrong, or Keras does not run on JAX.
     """
     where = _where(machines, machine)
-    if where is None:
+    if where is None or (not where and keras.backend.backend() != "jax"):
         return False
     if keras.backend.backend() != "jax":
         raise ValueError("several machines need the JAX backend: set KERAS_BACKEND=jax before Keras is imported.")

@@ -14,6 +14,7 @@ from sklearn.manifold import TSNE
 
 from facetrainer.metrics.intervals import curve_intervals
 from facetrainer.metrics.roc import Roc
+from facetrainer.utils.files import replacing
 
 
 def text(name: str) -> str:
@@ -24,7 +25,8 @@ def text(name: str) -> str:
 
 def _done(figure, path):
     if path:
-        figure.savefig(path, dpi=120, bbox_inches="tight")
+        with replacing(path) as part:
+            figure.savefig(part, dpi=120, bbox_inches="tight")
     return figure
 
 

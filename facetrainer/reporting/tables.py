@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from facetrainer import distributed
 from facetrainer.data.sources import open_source
 from facetrainer.evaluation.callback import eval_callback
 from facetrainer.evaluation.embedder import Embedder
@@ -70,7 +71,7 @@ def _centers(head):
     """Of the classes, or None: the columns of a softmax head point there too."""
     if isinstance(head, NormDense):
         return keras.ops.convert_to_numpy(head.centers())[:, 0]
-    return None if head is None else keras.ops.convert_to_numpy(head.kernel).T
+    return None if head is None else distributed.value_of(head.kernel).T
 
 
 def some_people(trainer, count, images=20):

@@ -312,7 +312,12 @@ class Trainer:
         return averages.applied() if averages else contextlib.nullcontext()
 
     def save_model(self) -> None:
-        """Writes the full model, all of it as trainable as outside the stage."""
+        """Writes the full model, all of it as trainable as outside the stage.
+
+        Where the classes are split over several processes it may be larger than one's memory: the state has it, and no file is written.
+        """
+        if distributed.sharding() and distributed.process()[1] > 1:
+            return
         with self.averaged(), self._frozen.lifted():
             saving.save(self.stage.model, self.config.stem + self.config.suffix)
 

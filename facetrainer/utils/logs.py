@@ -18,6 +18,7 @@ def show_messages() -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    log.propagate = False  # libraries may set up logging of their own later
 
 
 class _Stdout:
