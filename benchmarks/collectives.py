@@ -10,7 +10,15 @@ import os
 import re
 
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter", "collective-broadcast")
-CASES = ("data parallel", "split", "split, sub-centers", "split, sampled", "split, softmax", "split, VPL", "split, center")
+CASES = (
+    "data parallel",
+    "split",
+    "split, sub-centers",
+    "split, sampled",
+    "split, softmax",
+    "split, VPL",
+    "split, center",
+)
 
 
 def collectives(text: str) -> list[tuple[str, tuple[int, ...]]]:

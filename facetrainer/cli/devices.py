@@ -20,7 +20,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--shard-classes", action="store_true", help="split the head's table and scores over the devices, by class"
     )
-    group.add_argument("--batch-norm", choices=("whole", "device"), default="whole", help="batch norm over all images or each device's")
+    group.add_argument(
+        "--batch-norm", choices=("whole", "device"), default="whole", help="batch norm over all images or each device's"
+    )
     group.add_argument(
         "--machines", metavar="HOST:PORT", help="address of the first process; Slurm's variables are read without it"
     )

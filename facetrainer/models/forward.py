@@ -42,7 +42,7 @@ def _here(value):
 
     if value.is_fully_addressable:
         return value
-    parts = [shard.data for shard in value.addressable_shards]
-    mesh = jax.sharding.Mesh(np.array([shard.device for shard in value.addressable_shards]), ("local",))
+    parts = [value.addressable_data(i) for i in range(len(value.sharding.addressable_devices))]
+    mesh = jax.sharding.Mesh(np.array([part.device for part in parts]), ("local",))
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     return jax.make_array_from_single_device_arrays(value.shape, whole, parts)
