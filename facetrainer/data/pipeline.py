@@ -5,6 +5,7 @@ import functools
 import hashlib
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -73,6 +74,7 @@ class Faces:
     part: tuple[int, int] = (0, 1)
 
     def __post_init__(self):
+        self.waited = 0.0  # seconds that `fit` has waited for batches
         self._tried = {}  # image that could not be read → in which epoch
 
     @property
@@ -112,7 +114,16 @@ class Faces:
         return stream.Epochs(lambda: self._pass(clock), steps)
 
     def _pass(self, clock):
-        return stream.ahead(self.load, self._rest(clock.epoch, clock.step), self.workers)
+        batches = stream.ahead(self.load, self._rest(clock.epoch, clock.step), self.workers)
+        while True:
+            begin = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            finally:
+                self.waited += time.perf_counter() - begin
+            yield batch
 
     def _rest(self, epoch, step=0):
         """Positions of an epoch from batch `step` on."""

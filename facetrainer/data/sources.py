@@ -195,7 +195,7 @@ class ShardSource(Source):
 
     def __init__(self, paths: list[str]):
         self.paths = sorted(paths)
-        self.files = [_mapped(path) for path in self.paths]
+        self.files = [mapped(path) for path in self.paths]
         index = [self._index(k) for k in range(len(paths))]
         self.shard = np.repeat(np.arange(len(index), dtype=np.int32), [len(found["labels"]) for found in index])
         self.index = np.concatenate([found["index"] for found in index])
@@ -253,7 +253,7 @@ class ShardSource(Source):
         return f"{self.paths[self.shard[i]]} record at byte {self.index[i][0]}"
 
 
-def _mapped(path):
+def mapped(path):
     with open(path, "rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.path.getsize(path) else b""
 
@@ -296,7 +296,8 @@ def open_source(path: str | tuple, rule: Callable[[str], str] | None = None) -> 
 
     Args:
         path: Folder of people, InsightFace directory, `.rec`, CelebA's root (`Anno/`, `Img/`), list (`.csv`, `.lst`, `.txt`, `.npz`), or
-            `.tfrecord` shards: a file, a pattern, or the folder that holds them. Or (images, labels), see `arrays.ArraySource`.
+            `.tfrecord` shards, WebDataset's `.tar` or Hugging Face's `.parquet`: a file, a pattern, or the folder that holds
+            them. Or (images, labels), see `arrays.ArraySource`.
         rule: Function of an image's path → its person, for folders. Defaults to the folder that holds it.
 
     Returns:
@@ -309,15 +310,16 @@ def open_source(path: str | tuple, rule: Callable[[str], str] | None = None) -> 
     if isinstance(path, (tuple, list)):
         return _open_arrays(path)
     path = os.path.expanduser(str(path))
-    if path.endswith(".tfrecord"):
-        return _open_shards(glob.glob(path), path)
+    kind = os.path.splitext(path)[1].lower()
+    if kind in PACKED and not os.path.isdir(path):
+        return _open_packed(kind, [one for part in _braces(path) for one in glob.glob(part)], path)
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"data_path {path!r} does not exist. Expected a folder, a .rec, a .tfrecord, or a list: .csv, .lst, .txt, .npz."
+            f"data_path {path!r} does not exist. Expected a folder, a .rec, .tfrecord, .tar or .parquet files, or a list: .csv, .lst, .txt, "
+            ".npz."
         )
     if os.path.isdir(path):
         return _open_folder(path, rule)
-    kind = os.path.splitext(path)[1].lower()
     if kind == ".rec":
         return RecordSource(path)
     if kind == ".npz":
@@ -325,7 +327,7 @@ def open_source(path: str | tuple, rule: Callable[[str], str] | None = None) -> 
     if kind in lists.LISTS:
         return ListSource(*lists.read_list(path))
     raise ValueError(
-        f"data_path {path!r}: expected a folder, a .rec, a .tfrecord, or a list: .csv, .lst, .txt, .npz "
+        f"data_path {path!r}: expected a folder, a .rec, .tfrecord, .tar or .parquet files, or a list: .csv, .lst, .txt, .npz "
         "(or a tf.data.Dataset object)"
     )
 
@@ -339,14 +341,36 @@ def _open_folder(path, rule):
     for name in CELEBA if rule is None else ():
         if os.path.exists(os.path.join(path, name)):
             return ListSource(*lists.read_list(os.path.join(path, name)))
-    shards = glob.glob(os.path.join(glob.escape(path), "*.tfrecord"))
-    return _open_shards(shards, path) if shards else FolderSource(path, rule)
+    for kind in PACKED:
+        home = glob.escape(path)
+        if shards := glob.glob(os.path.join(home, f"*{kind}")) or glob.glob(
+            os.path.join(home, "data", f"train*{kind}")
+        ):
+            return _open_packed(kind, shards, path)
+    return FolderSource(path, rule)
 
 
-def _open_shards(shards, path):
-    if not shards:
+PACKED = {".tfrecord": "ShardSource", ".tar": "TarSource", ".parquet": "ParquetSource"}
+
+
+def _open_packed(kind, files, path):
+    from facetrainer.data import packed
+
+    if not files:
         raise FileNotFoundError(f"data_path {path!r}: there is no such file.")
-    return ShardSource(shards)
+    return ShardSource(files) if kind == ".tfrecord" else getattr(packed, PACKED[kind])(files)
+
+
+def _braces(path):
+    """Patterns that WebDataset's `{000000..000146}` stands for."""
+    found = re.search(r"\{(\d+)\.\.(\d+)\}", path)
+    if found is None:
+        return [path]
+    first, last = found.groups()
+    return [
+        f"{path[: found.start()]}{number:0{len(first)}d}{path[found.end() :]}"
+        for number in range(int(first), min(int(last), int(first) + 1_000_000) + 1)
+    ]
 
 
 def _open_npz(path):
@@ -412,7 +436,11 @@ def write_list(path: str, source: Source, indices: np.ndarray, embeddings: np.nd
 def _place(source, path):
     if isinstance(source, RecordSource):
         return os.path.abspath(source.file.path)
-    if isinstance(source, ShardSource) and len({os.path.dirname(shard) for shard in source.paths}) == 1:
+    if (
+        hasattr(source, "paths")
+        and not source.are_files
+        and len({os.path.dirname(shard) for shard in source.paths}) == 1
+    ):
         return os.path.abspath(source.paths[0] if len(source.paths) == 1 else os.path.dirname(source.paths[0]))
     raise ValueError(
         f"{path}: expected a folder, a record file, shards or a list of files. Received: {type(source).__name__}"

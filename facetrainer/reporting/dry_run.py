@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from facetrainer import distributed
 from facetrainer.heads import PartialNormDense
 from facetrainer.training.callbacks.schedules import read_schedule
 
@@ -25,15 +26,26 @@ def describe(trainer, sch: list[dict]) -> str:
         epoch += spec.epochs
     model = trainer.basic_model
     head = f"{model.name}: {model.count_params():,} parameters, input {model.input_shape[1:]}, embedding {model.output_shape[-1]}"
-    return "\n".join(
-        [head, f"{faces.classes:,} classes, batch {trainer.batch_size}", pd.DataFrame(rows).to_string(index=False)]
-    )
+    table = pd.DataFrame(rows).to_string(index=False)
+    return "\n".join([head, f"{faces.classes:,} classes, batch {trainer.batch_size}{_devices()}", table])
+
+
+def _devices():
+    """What a batch is spread over, in words."""
+    found = distributed.current()
+    if found is None:
+        return ""
+    split = "; classes split over them" if found.shard_classes else ""
+    return f" over {found.count} devices{split}; head and logits are those of one device"
 
 
 def _row(trainer, spec, faces):
     width, centers = trainer.basic_model.output_shape[-1], spec.options.sub_centers
-    head = 4 * width * faces.classes * centers / MIB if spec.head else 0
-    logits = 4 * trainer.batch_size * _columns(trainer, spec, faces.classes) * centers / MIB
+    devices, sharded = distributed.current(), distributed.sharding()
+    parts = sharded.count if sharded else 1
+    images = trainer.batch_size // (devices.count if devices and not sharded else 1)
+    head = 4 * width * -(-faces.classes // parts) * centers / MIB if spec.head else 0
+    logits = 4 * images * _columns(trainer, spec, faces.classes, images) / parts * centers / MIB
     return {
         "loss": " + ".join(f"{type(one.loss).__name__}×{one.weight:g}" for one in spec.losses),
         "steps": faces.steps,
@@ -44,10 +56,10 @@ def _row(trainer, spec, faces):
     }
 
 
-def _columns(trainer, spec, classes):
+def _columns(trainer, spec, classes, images):
     """How many classes a step's scores have."""
     if spec.head == "arcface" and spec.options.sample_rate < 1:
-        return PartialNormDense(classes, sample_rate=spec.options.sample_rate).sample_size(trainer.batch_size)
+        return PartialNormDense(classes, sample_rate=spec.options.sample_rate).sample_size(images)
     return classes if spec.head else 0
 
 

@@ -12,6 +12,7 @@ from facetrainer.models import saving
 from facetrainer.training import asked, callbacks
 from facetrainer.training.config import TrainConfig, TrainingData
 from facetrainer.training.freezing import frozen_layers
+from facetrainer.training.goodput import Goodput
 from facetrainer.training.schedule import StageSpec
 from facetrainer.training.stage import build_stage, people_of
 from facetrainer.training.state import Carried, ModelState, Named, Origin, Progress, Stateful
@@ -37,6 +38,7 @@ class Trainer:
         carried: What stages hand on.
         history, rate, stopper, checkpoint, board: Callbacks that live as long as the run; each may be replaced, or set to None.
         patience: Ends the stage in work early; None where it may not.
+        goodput: Where the time of the stage in work goes.
         callbacks: Callbacks of the stage in work; what is appended here stays for all stages.
         custom_callbacks: Further callbacks of the user's.
     """
@@ -51,7 +53,7 @@ class Trainer:
         self.rate, self.metrics, self.train_ds, self.model_checkpoint = None, None, None, None
         self.custom_callbacks, self.callbacks, self._own, self._frozen = [], [], [], None
         self._unfinished, self._has_rate = None, False
-        self.board, self.patience = None, None
+        self.board, self.patience, self.goodput = None, None, None
 
     # ------------------------------------------------------------------------------------------------------ states
 
@@ -147,6 +149,7 @@ class Trainer:
             with contextlib.nullcontext() if self.stopper is None else self.stopper.listening():
                 self._fit(first_epoch, self._last(first_epoch + spec.epochs))
             self._end()
+            log.info("sch[%d]: %s", spec.index, self.goodput.describe())
         return first_epoch + spec.epochs if self._is_over() else self.progress.epoch
 
     def _is_over(self):
@@ -168,6 +171,7 @@ class Trainer:
         """Builds the stage, and puts it where the stored run stands."""
         if self.stage is not None:
             self.stage.close()
+        self.goodput = Goodput(self.data.faces)
         self.stage, stored = None, self.store.load()["states"] if self.store.is_stored(begin.stage) else None
         self.patience = self._patience(spec)
         self.stage = build_stage(spec, self.embedder, self.data.faces, self.carried, self.template, self.config)
@@ -234,7 +238,11 @@ class Trainer:
                 self.train_ds,
                 epochs=at.epoch + 1 if at.step else last,
                 initial_epoch=at.epoch,
-                callbacks=[callbacks.Clock(at, faces.steps, metrics), *self._stage_callbacks(first_epoch)],
+                callbacks=[
+                    self.goodput,
+                    callbacks.Clock(at, faces.steps, metrics),
+                    *self._stage_callbacks(first_epoch),
+                ],
                 shuffle=False,
                 verbose=self.config.verbose,
             )
@@ -284,10 +292,10 @@ class Trainer:
         begin = [self.rate, *ramps, callbacks.ExitOnNaN(self.progress)]
         begin.append(callbacks.Doctor(self.stage.expected(), self.progress, first_epoch, steps))
         measured = callbacks.Within(
-            self.averaged, [*self.evaluations, *_there(self.patience, self.board), *users, *_there(self.history)]
+            self._evaluating, [*self.evaluations, *_there(self.patience, self.board), *users, *_there(self.history)]
         )
-        state = callbacks.Every(self.save, self.progress, steps, self.config.checkpoint_freq)
-        self.model_checkpoint = callbacks.Every(self.save_model, self.progress, steps)
+        state = callbacks.Every(self._keeping(self.save), self.progress, steps, self.config.checkpoint_freq)
+        self.model_checkpoint = callbacks.Every(self._keeping(self.save_model), self.progress, steps)
         own = [
             *_there(*begin),
             measured,
@@ -304,7 +312,21 @@ class Trainer:
         if isinstance(self.rate, callbacks.LearningRate):
             self.rate.steps_per_epoch = steps
         for one in self.evaluations:
-            one.clock, one.measuring = self.progress, self.averaged
+            one.clock, one.measuring = self.progress, self._evaluating
+
+    @contextlib.contextmanager
+    def _evaluating(self):
+        with self.goodput.span("evaluation"), self.averaged():
+            yield
+
+    def _keeping(self, action):
+        """A function that writes, whose time is counted."""
+
+        def kept():
+            with self.goodput.span("checkpoint"):
+                action()
+
+        return kept
 
     def averaged(self) -> contextlib.AbstractContextManager:
         """Running means in the place of the weights, where the stage keeps any."""
