@@ -29,8 +29,8 @@ def dataset(begin: Callable[[], Iterator], specification: tuple, steps: int | No
     (images, named) = specification
     signature = tf.TensorSpec(*images), {name: tf.TensorSpec(*one) for name, one in named.items()}
     whole = tf.data.Dataset.from_generator(begin, output_signature=signature)
-    size = tf.data.UNKNOWN_CARDINALITY if steps is None else steps
-    return whole.apply(tf.data.experimental.assert_cardinality(size)).prefetch(1)
+    counted = whole if steps is None else whole.apply(tf.data.experimental.assert_cardinality(steps))
+    return counted.prefetch(1)
 
 
 def normalise(images):

@@ -315,7 +315,7 @@ def open_source(path: str | tuple, rule: Callable[[str], str] | None = None) -> 
         return _open_packed(kind, [one for part in _braces(path) for one in glob.glob(part)], path)
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"data_path {path!r} does not exist. Expected a folder, a .rec, .tfrecord, .tar or .parquet files, or a list: .csv, .lst, .txt, "
+            f"data_path {path!r} does not exist. Expected a folder, a .rec, .tfrecord, .tar, .parquet, or a list: .csv, .lst, .txt, "
             ".npz."
         )
     if os.path.isdir(path):

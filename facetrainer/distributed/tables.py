@@ -114,8 +114,10 @@ def like(variable: keras.Variable, model: keras.Variable) -> keras.Variable:
 
 def value_of(variable: keras.Variable | Table) -> np.ndarray:
     """Value of a variable as files hold it. One that is split over several processes is gathered, by all of them together."""
+    if keras.backend.backend() != "jax":
+        return ops.convert_to_numpy(variable)
     value, rows = variable.value, variable.rows if isinstance(variable, Table) else getattr(variable, "table", None)
-    if not getattr(value, "is_fully_addressable", True) and not value.is_fully_replicated:
+    if not value.is_fully_addressable and not value.is_fully_replicated:
         from jax.experimental import multihost_utils
 
         value = multihost_utils.process_allgather(value, tiled=True)
@@ -143,8 +145,8 @@ def is_finite(variable: keras.Variable) -> bool:
     """Whether no number of a variable is NaN or infinite."""
     if not keras.backend.is_float_dtype(variable.dtype):
         return True
-    if getattr(variable.value, "is_fully_addressable", True):
-        return bool(np.isfinite(ops.convert_to_numpy(variable.value)).all())
+    if keras.backend.backend() != "jax" or variable.value.is_fully_addressable:
+        return bool(np.isfinite(ops.convert_to_numpy(variable)).all())
     return bool(ops.all(ops.isfinite(variable.value)))
 
 
