@@ -23,7 +23,7 @@ import argparse
 import os
 import sys
 
-from facetrainer.cli import run
+from facetrainer.cli import engine, run
 from facetrainer.utils.lazy import later
 
 align, check = later("facetrainer.preparing.align"), later("facetrainer.preparing.check")
@@ -36,7 +36,8 @@ alignment, lists, sources = (
     later("facetrainer.data.sources"),
 )
 detect, embedding = later("facetrainer.recognition.detect"), later("facetrainer.evaluation.embedder")
-people = later("facetrainer.preparing.people")
+people, report = later("facetrainer.preparing.people"), later("facetrainer.preparing.report")
+shards, distill = later("facetrainer.preparing.shards"), later("facetrainer.preparing.distill")
 
 KINDS = ("folder", "rec", "tfrecord", "csv")
 LAYOUTS = ("arcface", "sphereface", "facenet")
@@ -51,7 +52,8 @@ def run_convert(a):
     if kind is None:
         raise ValueError(f"what is {a.target} to be? Give --to {', '.join(KINDS)}.")
     source = insightface.Resized(source, tuple(a.size)) if a.size else source
-    return convert.convert(source, a.target, kind, a.workers, a.shards, f"{a.source} {a.size or ''}".strip())
+    given = (source, a.target, kind, a.workers, a.shards, f"{a.source} {a.size or ''}".strip())
+    return shards.convert_part(a.shard, *given) if a.shard else convert.convert(*given)
 
 
 def run_align(a):
@@ -59,9 +61,21 @@ def run_align(a):
     if len(size) != 2:
         raise ValueError(f"--size: expected height and width, or one number. Received: {size}")
     layout = alignment.LAYOUTS[a.layout].sized(*size, a.margin)
-    return align.align(
-        a.source, a.target, layout, a.detector, a.faces, a.min_face, a.max_side, a.workers or os.cpu_count()
+    given = (a.source, a.target, layout, a.detector, a.faces, a.min_face, a.max_side, a.workers or os.cpu_count())
+    return shards.align_part(a.shard, *given) if a.shard else align.align(*given)
+
+
+def run_embed(a):
+    if a.shard:
+        return shards.embed_part(a.shard, a.source, a.model, a.target, a.batch_size, a.half, a.trusted)
+    distill.Data_distiller(
+        a.source, a.model, a.target, batch_size=a.batch_size, use_fp16=a.half, recover=True, trusted=a.trusted
     )
+    return report.Report("embed", a.source, a.target)
+
+
+def run_merge(a):
+    return shards.merge(a.target, a.workers)
 
 
 def run_pairs(a):
@@ -79,6 +93,10 @@ def run_split(a):
 
 def run_check(a):
     source = sources.open_source(a.source)
+    if a.shard:
+        if not a.into:
+            raise ValueError("check --shard: give --into, where the parts meet; `merge` of it makes the report.")
+        return shards.check_part(a.shard, source, a.source, a.into, a.size, a.least, a.eval, a.workers)
     report = check.check(source, a.source, a.size and tuple(a.size), a.least, a.eval, a.workers)
     if a.detector:
         check.check_alignment(source, detect.detector(a.detector), report, a.sample)
@@ -155,10 +173,18 @@ COMMANDS = {
         ("--model", {"help": "find wrong names with this model"}),
         ("--threshold", {"type": float, "help": "cosine from which two names are one person"}),
         ("--keep", {"metavar": "NPZ", "help": "write a list of the images without a fault"}),
+        ("--into", {"metavar": "DIR", "help": "with --shard: where the parts meet"}),
     ]),
     "info": (run_info, "counts, histogram, sizes, a sheet of pictures", [
         SOURCE, ("--picture", {"metavar": "JPG", "help": "sheet of 64 images"}),
     ]),
+    "embed": (run_embed, "embeddings of a model, with the images (.tfrecord) or their names (.npz)", [
+        SOURCE, ("target", {"help": ".npz or .tfrecord"}),
+        ("--model", {"required": True, "help": "model file"}),
+        ("--batch-size", {"type": int, "default": 256}),
+        ("--half", {"action": "store_true", "help": "in 16 bits"}),
+    ]),
+    "merge": (run_merge, "finishes a task whose parts (--shard) are all done", [TARGET]),
     "lfw": (run_lfw, "Labeled Faces in the Wild, from scikit-learn or its cache", [
         TARGET,
         ("--data-home", {"help": "scikit-learn's data folder"}),
@@ -176,8 +202,14 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument(flag, **options)
         one.add_argument("--workers", type=int, default=0, help="as many as cores unless given")
         one.add_argument("--json", metavar="FILE", help="report: counts, and every file left out with its reason")
-        if name == "check":
+        if name in ("check", "embed"):
             run.add_trusted(one)
+        if name in ("convert", "align", "check", "embed"):
+            one.add_argument("--shard", metavar="K/N", help="one of N parts, from 0; `merge` finishes them")
+            one.add_argument("--engine", choices=("ray",), help="runs --parts parts by Ray, and merges them")
+            one.add_argument(
+                "--parts", type=int, default=0, metavar="N", help="of --engine; as many as processors unless given"
+            )
         one.set_defaults(work=work)
     return main
 
@@ -196,14 +228,23 @@ def run_seeds(a) -> None:
         insightface.mxnet_bin_to_readable(os.path.join(a.dataset_dir, name))
 
 
-def run_command(a) -> None:
-    report = a.work(a)
+def run_command(a, argv) -> None:
+    a.shard = shards.Shard.parse(a.shard) if getattr(a, "shard", None) else None
+    if getattr(a, "engine", None):
+        rest = engine.without(argv, "--engine", "--parts", "--workers", "--json")
+        done = engine.run(getattr(a, "target", None) or a.into, rest, a.parts, a.workers or 1)
+    else:
+        done = a.work(a)
     if a.json:
-        report.write(a.json)
+        done.write(a.json)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
     argv = sys.argv[1:] if argv is None else argv
     of_seed = bool(argv) and argv[0].startswith("-") and argv[0] not in ("-h", "--help")
-    return run.call(seeds_parser(), run_seeds, argv) if of_seed else run.call(parser(), run_command, argv)
+    return (
+        run.call(seeds_parser(), run_seeds, argv)
+        if of_seed
+        else run.call(parser(), lambda a: run_command(a, argv), argv)
+    )

@@ -33,31 +33,51 @@ def align(
     `find`: a detector's name or file, or a .csv of landmarks by file below `path`. `which`: "largest", "central" or "all" faces of a photo.
     Photos without a face are left out and named. A run that was broken off goes on.
     """
+    source, report = begun(path, dest, find, which, min_face, max_side)
+    with target.folder(dest, **task_of(path, source, layout, find, which, min_face, max_side)) as part:
+        journal = os.path.join(part, JOURNAL)
+        done = crops(source, path, part, journal, range(len(source)), layout, find, which, min_face, max_side, workers)
+        summary([done[i] for i in sorted(done)], part, report)
+        os.remove(journal)
+    return report.finish(dest)
+
+
+def begun(path: str, dest: str, find: str, which: str, min_face: int, max_side: int) -> tuple[sources.Source, Report]:
+    """The photos and an empty report, once everything is looked at that may be wrong; arguments as of `align`."""
     target.refuse_inside(dest, path)
-    report, source = Report("align", path, dest), sources.open_source(path)
+    source = sources.open_source(path)
     finder(path, find, which, min_face, max_side)  # what is wrong with it is said here, not by every process
     if find.endswith(".csv"):
         _check_marks(find, path, source)
-    options = {
-        "layout": dataclass_text(layout),
-        "find": find,
-        "which": which,
-        "min_face": min_face,
-        "max_side": max_side,
-    }
-    with target.folder(dest, align=str(path), images=len(source), **options) as part:
-        done = _done(os.path.join(part, JOURNAL))
-        listed = source if source.are_files else path  # files are listed once: all processes number them alike
-        begin = functools.partial(_begin, listed, path, part, layout, find, which, min_face, max_side)
-        rest = [i for i in range(len(source)) if i not in done]
-        with open(os.path.join(part, JOURNAL), "a", encoding="utf-8") as journal:
-            for rows in _pieces(begin, rest, workers):
-                journal.writelines(json.dumps(row) + "\n" for row in rows)
-                journal.flush()
-                done |= {row["i"]: row for row in rows}
-        _summary([done[i] for i in sorted(done)], part, report)
-        os.remove(os.path.join(part, JOURNAL))
-    return report.finish(dest)
+    return source, Report("align", path, dest)
+
+
+def task_of(path, source, layout, find, which, min_face, max_side) -> dict:
+    """What is done, for the target's stamp; arguments as of `align`."""
+    options = {"find": find, "which": which, "min_face": min_face, "max_side": max_side}
+    return {"align": str(path), "images": len(source), "layout": dataclass_text(layout), **options}
+
+
+def crops(source, path, part, journal, images, layout, find, which, min_face, max_side, workers) -> dict[int, dict]:
+    """Aligns photos that the journal does not have yet → rows of all that it has then, by number of the photo.
+
+    Args:
+        source: The photos.
+        path: Where they come from.
+        part: Folder to write to.
+        journal: File of a row for each photo that is done.
+        images: Numbers of the photos.
+        layout, find, which, min_face, max_side, workers: As of `align`.
+    """
+    done = rows_of(journal)
+    listed = source if source.are_files else path  # files are listed once: all processes number them alike
+    begin = functools.partial(_begin, listed, path, part, layout, find, which, min_face, max_side)
+    with open(journal, "a", encoding="utf-8") as file:
+        for rows in _pieces(begin, [i for i in images if i not in done], workers):
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            done |= {row["i"]: row for row in rows}
+    return done
 
 
 def _check_marks(marks, path, source):
@@ -78,8 +98,8 @@ def dataclass_text(layout: Layout) -> str:
     )
 
 
-def _done(journal):
-    """Rows of an earlier run; a line that was cut off is no row."""
+def rows_of(journal: str) -> dict[int, dict]:
+    """Rows of a journal, by number of the photo; a line that was cut off is no row."""
     if not os.path.exists(journal):
         return {}
     with open(journal, encoding="utf-8") as file:
@@ -201,7 +221,7 @@ def _align_piece(indices):
     return _worker(indices)
 
 
-def _summary(rows, part, report):
+def summary(rows: list[dict], part: str, report: Report) -> None:
     """landmarks.csv of the crops' photos; photos without a crop into the report."""
     crops = [(row["file"], crop) for row in rows for crop in row.get("crops", ())]
     lists.write_table(

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import json
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from facetrainer.data import sources
 from facetrainer.data.alignment import misalignment
 from facetrainer.data.images import decode, grey
-from facetrainer.io import evalbin
+from facetrainer.io import cached, evalbin
 from facetrainer.preparing.report import Report, each
 from facetrainer.recognition.detect import Detector
 
@@ -33,6 +34,24 @@ class Looks:
             if blank:
                 self.faults[row] = "blank: all of one colour"
 
+    def put(self, rows: range, part: "Looks") -> None:
+        """Sets these rows to those of another."""
+        self.bytes[rows], self.pictures[rows], self.sizes[rows] = part.bytes, part.pictures, part.sizes
+        self.faults |= {rows[k]: fault for k, fault in part.faults.items()}
+
+    def save(self, path: str) -> None:
+        """Writes an `.npz`."""
+        np.savez(path, bytes=self.bytes, pictures=self.pictures, sizes=self.sizes, faults=json.dumps(self.faults))
+
+    @classmethod
+    def load(cls, path: str) -> "Looks":
+        """What `save` wrote."""
+        arrays = cached.read_npz(path)
+        found = cls(0)
+        found.bytes, found.pictures, found.sizes = (arrays[name] for name in ("bytes", "pictures", "sizes"))
+        found.faults = {int(k): fault for k, fault in json.loads(str(arrays["faults"])).items()}
+        return found
+
     def good(self) -> np.ndarray:
         """Rows without a fault."""
         return np.setdiff1d(np.arange(len(self.sizes)), list(self.faults)).astype(np.int64)
@@ -40,17 +59,17 @@ class Looks:
 
 def check(
     source: sources.Source, about: str = "", size: tuple[int, int] | None = None, least: int = 2, eval_bins: list[str] = (),
-    workers: int = 0,
+    workers: int = 0, seen: Looks | None = None,
 ) -> Report:  # fmt: skip
     """Every image of `source` is read, decoded and compared → Report; a row has file, reason and person.
 
     `size`: (height, width) that images should have, the commonest one unless given. `eval_bins`: sets that must not share an image
-    with this one.
+    with this one. `seen`: what the images look like, where that is known.
     """
     report = Report("check", about)
     others = [(bin_file, k, image) for bin_file in eval_bins for k, image in enumerate(evalbin.read_bin(bin_file)[0])]
     looks = Looks(len(source) + len(others))
-    looks.fill(0, each(lambda i: look(source, i), range(len(source)), "looking", workers))
+    looks.put(range(len(source)), looks_of(source, range(len(source)), workers) if seen is None else seen)
     _faults(source, looks, size, report)
     _small(source, least, report)
     looks.fill(len(source), each(lambda k: look_at(others[k][2]), range(len(others)), "evaluation sets", workers))
@@ -58,6 +77,13 @@ def check(
     kinds = collections.Counter(row["reason"].split(":")[0] for row in report.rows)
     report.counts = {"images": len(source), "people": len(source.class_names), **dict(sorted(kinds.items()))}
     return report
+
+
+def looks_of(source: sources.Source, images: range, workers: int = 0) -> Looks:
+    """What some images look like."""
+    looks = Looks(len(images))
+    looks.fill(0, each(lambda k: look(source, images[k]), range(len(images)), "looking", workers))
+    return looks
 
 
 def look(source: sources.Source, i: int) -> tuple | str:

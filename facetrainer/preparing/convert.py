@@ -41,7 +41,7 @@ def _readable(source, report, i):
         return None
 
 
-def _to_folder(source, part, report, workers, shards):
+def _to_folder(source, part, report, workers, shards, shard=None):
     new = target.is_new(part)
     people = [os.path.join(part, name) for name in target.safe_names(source.class_names)]
     for person in people:
@@ -53,7 +53,10 @@ def _to_folder(source, part, report, workers, shards):
             target.write_file(f"{people[source.labels[i]]}{os.sep}{i:08d}{extension(data)}", data, new)
         return data is not None
 
-    report.counts = {"images": sum(each(write, range(len(source)), "images", workers)), "people": len(people)}
+    report.counts = {
+        "images": sum(each(write, shard.of(len(source)) if shard else range(len(source)), "images", workers)),
+        "people": len(people),
+    }
 
 
 def _to_rec(source, part, report, workers, shards):
@@ -74,7 +77,7 @@ def _to_rec(source, part, report, workers, shards):
     report.counts = {"images": len(kept), "people": len(counts)}
 
 
-def _to_tfrecord(source, part, report, workers, shards):
+def _to_tfrecord(source, part, report, workers, shards, shard=None):
     """train-00000-of-0000N.tfrecord: image, label, person, and the embedding where the source has them."""
 
     def sample(i):
@@ -84,6 +87,8 @@ def _to_tfrecord(source, part, report, workers, shards):
 
     written = 0
     for number, piece in enumerate(np.array_split(np.arange(len(source)), shards)):
+        if shard and number % shard.count != shard.number:
+            continue
         path = os.path.join(part, f"train-{number:05d}-of-{shards:05d}.tfrecord")
         if os.path.exists(path):  # renamed when it was whole
             written += len(sources.ShardSource([path]))

@@ -105,10 +105,10 @@ def Data_distiller(  # noqa: N802
     source = sources.open_source(data_path)
     if model_file is None:
         return _rewritten(source, data_path, dest_file, use_fp16)
-    dest = _checked(dest_file or _default_name(data_path, use_fp16) + (".npz" if save_npz else ".tfrecord"))
+    dest = checked(dest_file or _default_name(data_path, use_fp16) + (".npz" if save_npz else ".tfrecord"))
     count = min(limit, len(source)) if limit > 0 else len(source)
     about = {
-        "teacher": _named(model_file),
+        "teacher": named(model_file),
         "data": os.path.abspath(str(data_path)),
         "images": len(source),
         "first": source.name(0),
@@ -118,12 +118,13 @@ def Data_distiller(  # noqa: N802
         log.info("going on after %d of %d images", len(rows), count)
     for found in Embedder(model_file, batch_size, shape, trusted).of_source(source, np.arange(len(rows), count)):
         rows.append(found)
-    _write(dest, source, rows.read()[:count])
+    write(dest, source, rows.read()[:count])
     rows.remove()
     return dest
 
 
-def _checked(dest):
+def checked(dest: str) -> str:
+    """`dest`, where its name says what it is to be."""
     if not dest.endswith((".npz", ".tfrecord")):
         raise ValueError(f"dest_file: expected a name ending in .npz or .tfrecord. Received: {dest!r}")
     return dest
@@ -135,15 +136,15 @@ def _rewritten(source, data_path, dest_file, use_fp16):
         raise ValueError(
             "no teacher given, and the data hold no embeddings. Give -M (model_file=) a model, a model file or a callable."
         )
-    dest = _checked(dest_file or os.path.splitext(os.path.basename(data_path))[0] + ".tfrecord")
+    dest = checked(dest_file or os.path.splitext(os.path.basename(data_path))[0] + ".tfrecord")
     if os.path.abspath(dest) == os.path.abspath(data_path):
         raise ValueError(f"{data_path} is both source and target: give another dest_file.")
     embeddings = np.asarray(source.embeddings[np.arange(len(source))])
-    _write(dest, source, embeddings.astype(np.float16) if use_fp16 else embeddings)
+    write(dest, source, embeddings.astype(np.float16) if use_fp16 else embeddings)
     return dest
 
 
-def _named(model):
+def named(model: object) -> str:
     """What tells one teacher from another: a file's bytes, a model's or function's name."""
     if not isinstance(model, str):
         return f"{type(model).__name__} {getattr(model, 'name', getattr(model, '__qualname__', ''))}"
@@ -158,7 +159,8 @@ def _default_name(data_path, use_fp16):
     return f"{os.path.splitext(name)[0]}_distill" + ("_fp16" if use_fp16 else "")
 
 
-def _write(dest, source, embeddings):
+def write(dest: str, source: sources.Source, embeddings: np.ndarray) -> None:
+    """Images whose embeddings are numbers, with them, to an `.npz` or `.tfrecord`."""
     kept = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
     log.info("%s: %d images, %d left out", dest, len(kept), len(embeddings) - len(kept))
     if dest.endswith(".npz"):

@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 
+import filelock
+
 from facetrainer.utils.files import write_json
 
 STAMP, PART_OF_STAMP = ".task.json", ".task.part.json"
@@ -24,22 +26,57 @@ def folder(dest: str, keep_stamp: bool = False, **task) -> Iterator[str]:
     Raises:
         ValueError: `dest` exists, or `dest.part` is another task's.
     """
+    part = _begin(dest, task)
+    yield part
+    complete(part, dest, keep_stamp)
+
+
+def _begin(dest, task):
+    """`dest.part` with the task's stamp."""
     dest = os.path.normpath(dest)
     refuse_existing(dest)
     part = dest + ".part"
     os.makedirs(part, exist_ok=True)
-    stamp, mine = os.path.join(part, STAMP), json.loads(json.dumps(task))
-    begun = _read(stamp)
+    mine, begun = json.loads(json.dumps(task)), task_in(part)
     if begun not in (None, mine):
         raise ValueError(f"{part} was begun with other settings ({begun}): remove it, or finish it with those.")
     if begun is None and set(os.listdir(part)) - {STAMP, PART_OF_STAMP}:
         raise ValueError(f"{part} is in the way: it was not begun by this program. Move it.")
     if begun is None:
-        write_json(stamp, mine)
+        write_json(os.path.join(part, STAMP), mine)
+    return part
+
+
+def complete(part: str, dest: str, keep_stamp: bool = False) -> None:
+    """Gives a finished target its name.
+
+    Args:
+        part: `dest.part`.
+        dest: The target.
+        keep_stamp: As of `folder`.
+    """
+    for name in os.listdir(part):
+        if name.startswith(".done-") or (name == STAMP and not keep_stamp):
+            os.remove(os.path.join(part, name))
+    os.rename(part, os.path.normpath(dest))
+
+
+@contextlib.contextmanager
+def shared(dest: str, **task) -> Iterator[str]:
+    """As `folder`, for one of several processes that work on the same target; none of them completes it.
+
+    Args:
+        dest: The folder to make.
+        **task: What is done, the same in all.
+    """
+    with filelock.FileLock(f"{os.path.normpath(dest)}.lock"):
+        part = _begin(dest, task)
     yield part
-    if not keep_stamp:
-        os.remove(stamp)
-    os.rename(part, dest)
+
+
+def task_in(part: str) -> dict | None:
+    """The task that a target was begun with."""
+    return _read(os.path.join(part, STAMP))
 
 
 def is_whole(dest: str, **task) -> bool:

@@ -14,7 +14,7 @@ class Faces:
 def test_shares_of_the_wall_time():
     faces = Faces()
     goodput = Goodput(faces)
-    for fit in range(2):
+    for _ in range(2):
         goodput.on_train_begin()
         for batch in range(3):
             goodput.on_train_batch_begin(batch)
