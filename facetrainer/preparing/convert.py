@@ -53,10 +53,8 @@ def _to_folder(source, part, report, workers, shards, shard=None):
             target.write_file(f"{people[source.labels[i]]}{os.sep}{i:08d}{extension(data)}", data, new)
         return data is not None
 
-    report.counts = {
-        "images": sum(each(write, shard.of(len(source)) if shard else range(len(source)), "images", workers)),
-        "people": len(people),
-    }
+    images = range(len(source)) if shard is None else shard.of(len(source))
+    report.counts = {"images": sum(each(write, images, "images", workers)), "people": len(people)}
 
 
 def _to_rec(source, part, report, workers, shards):
