@@ -12,6 +12,7 @@ import os
 import pickle
 import shutil
 import struct
+import tarfile
 import zipfile
 
 import cv2
@@ -95,6 +96,10 @@ def tfrecord(data, home):
     walk(sources.open_source(put(home, "a.tfrecord", data)))
 
 
+def tar(data, home):
+    walk(sources.open_source(put(home, "a.tar", data)))
+
+
 def image(data, home):
     decode(data, (112, 112))
 
@@ -172,7 +177,7 @@ def thresholds(data, home):
     calibration.read(os.path.join(home, "m.keras"))
 
 
-TARGETS = {"rec": rec, "idx": idx, "bin": bin_, "params": params, "json": json_, "pt": pt, "onnx": onnx, "tfrecord": tfrecord,
+TARGETS = {"rec": rec, "idx": idx, "bin": bin_, "params": params, "json": json_, "pt": pt, "onnx": onnx, "tfrecord": tfrecord, "tar": tar,
            "image": image, "npz": npz,
            "state": state, "text": text, "keras": keras_, "h5": h5, "names": names,
            "header": header, "photos": photos, "thresholds": thresholds}  # fmt: skip
@@ -242,6 +247,17 @@ class Corpus:
 
     def tfrecord(self):
         return [self.files["s.tfrecord"]]
+
+    def tar(self):
+        whole = io.BytesIO()
+        with tarfile.open(fileobj=whole, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for k, one in enumerate(self.flat[:4]):
+                label = json.dumps({"label": k}).encode() if k % 2 else str(k).encode()
+                for name, data in ((f"p/é{k:0150d}.jpg", one), (f"p/é{k:0150d}.{'json' if k % 2 else 'cls'}", label)):
+                    about = tarfile.TarInfo(name)
+                    about.size = len(data)
+                    archive.addfile(about, io.BytesIO(data))
+        return [whole.getvalue()]
 
     def bin(self):
         flat = self.flat[:4]
