@@ -98,6 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         "kill_machines", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments and victims")
     a = parser.parse_args(argv)
     sys.path.insert(0, ROOT)
     import numpy as np
@@ -115,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
         file.write(RECIPE)
     assert start(0, 0).wait(300) == 0
     losses, weights = result()
-    luck, worst = random.Random(0), 0.0
+    luck, worst = random.Random(a.seed), 0.0
     for number in range(a.kills):
         about = one(number, luck)
         found, now = result()

@@ -13,7 +13,7 @@ from facetrainer.utils import files
 
 log = logging.getLogger("facetrainer")
 
-SLURM = ("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
+SLURM = ("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_NODES", "SLURM_NTASKS")
 
 
 def join(machines: str | None = None, machine: str | None = None, heartbeat: int = 30) -> bool:
@@ -53,7 +53,7 @@ def join(machines: str | None = None, machine: str | None = None, heartbeat: int
 def _where(machines, machine):
     """Arguments of `jax.distributed.initialize`, or None for a process alone."""
     if machines is None and machine is None:
-        is_slurm = all(name in os.environ for name in SLURM) and int(os.environ["SLURM_STEP_NUM_TASKS"]) > 1
+        is_slurm = all(name in os.environ for name in SLURM) and int(os.environ["SLURM_NTASKS"]) > 1
         return {} if is_slurm else None
     number, slash, count = (machine or "").partition("/")
     host, colon, port = (machines or "").rpartition(":")
