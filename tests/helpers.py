@@ -4,10 +4,12 @@ import os
 
 import keras
 import numpy as np
+import pytest
 
 from facetrainer import Train, models
 from facetrainer.metrics import verification
 
+ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 

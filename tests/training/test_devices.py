@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ON_TENSORFLOW, ROOT
 
 from facetrainer.training import StageOptions, parse_schedule
 
@@ -40,6 +40,7 @@ np.savez(sys.argv[2], **found)
 """
 
 
+@ON_TENSORFLOW
 def test_two_devices_equal_one_with_the_double_batch(record, bin_file, workdir):
     code, found = CODE.format(root=ROOT, record=record, bin=bin_file), []
     for replicas in ("1", "2"):

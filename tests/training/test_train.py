@@ -9,7 +9,7 @@ import signal
 import keras
 import numpy as np
 import pytest
-from helpers import arrays, make, sgd, small_model, tiny_model, weights_of
+from helpers import ON_TENSORFLOW, arrays, make, sgd, small_model, tiny_model, weights_of
 
 from facetrainer import losses, models
 from facetrainer import training as train
@@ -246,6 +246,7 @@ def test_stop_file_and_signal(record, workdir):
     assert make(record).train({"loss": "arcface", "epoch": 3, "optimizer": sgd()}) == 3
 
 
+@ON_TENSORFLOW
 def test_train_outside_the_scope_uses_the_strategy_it_was_made_in(record, workdir):
     import tensorflow as tf
 
