@@ -84,8 +84,8 @@ def devices(shard_classes: bool = False, batch_norm: str = "whole", count: int =
     if batch_norm not in ("whole", "device"):
         raise ValueError(f"devices: expected batch_norm='whole' or 'device'. Received: {batch_norm!r}")
     names = keras.distribution.list_devices()
-    if count > len(names):
-        raise ValueError(f"devices: expected at most {len(names)} devices, which are here. Received: {count}")
+    if not 0 <= count <= len(names):
+        raise ValueError(f"devices: expected a count from 0 (all) to {len(names)}, the devices here. Received: {count}")
     found = Devices(names[: count or None], shard_classes, batch_norm)
     with found.scope():
         yield found
