@@ -94,8 +94,6 @@ def run_split(a):
 def run_check(a):
     source = sources.open_source(a.source)
     if a.shard:
-        if not a.into:
-            raise ValueError("check --shard: give --into, where the parts meet; `merge` of it makes the report.")
         return shards.check_part(a.shard, source, a.source, a.into, a.size, a.least, a.eval, a.workers)
     report = check.check(source, a.source, a.size and tuple(a.size), a.least, a.eval, a.workers)
     if a.detector:
@@ -230,6 +228,10 @@ def run_seeds(a) -> None:
 
 def run_command(a, argv) -> None:
     a.shard = shards.Shard.parse(a.shard) if getattr(a, "shard", None) else None
+    if a.command == "check" and bool(a.shard or a.engine) != bool(a.into):
+        raise ValueError(
+            "check: --into, where the parts meet, goes with --shard or --engine; `merge` of it makes the report."
+        )
     if getattr(a, "engine", None):
         rest = engine.without(argv, "--engine", "--parts", "--workers", "--json")
         done = engine.run(getattr(a, "target", None) or a.into, rest, a.parts, a.workers or 1)

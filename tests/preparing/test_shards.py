@@ -91,7 +91,8 @@ def test_check_finds_pairs_of_different_parts(workdir, folder):
     assert run("merge", "looks", "--json", "many.json") == 0
     one, many = json.load(open("one.json")), json.load(open("many.json"))
     assert many["skipped"] == one["skipped"] and many["duplicate"] == one["duplicate"] == 1 and one["corrupt"] == 1
-    assert run("check", "faces", "--shard", "0/2") == 1
+    for wrong in (("--shard", "0/2"), ("--engine", "ray"), ("--into", "looks")):
+        assert run("check", "faces", *wrong) == 1
 
 
 def test_engine(workdir, record):
