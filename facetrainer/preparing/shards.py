@@ -153,7 +153,8 @@ def merge(dest: str, workers: int = 0) -> Report:
             f"{folder} holds no parts of a task. Run `prepare align`, convert, check or embed with --shard K/N first."
         )
     shards = [Shard(k, task["parts"]) for k in range(task["parts"])]
-    report = Report(next(name for name in FINISH if name in task), task.get("source", ""), dest)
+    kind = next(name for name in FINISH if name in task)
+    report = Report(kind, task[kind], dest)
     for note in _notes(folder, shards):
         report.rows += note["rows"]
         for name, count in note["counts"].items():

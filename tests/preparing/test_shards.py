@@ -37,6 +37,7 @@ def test_convert(workdir, record, kind):
     assert not os.path.exists("out") and run("merge", "out", "--json", "report.json") == 0
     assert contents(data.open_source("out")) == contents(data.open_source(record))
     assert json.load(open("report.json"))["images"] == 48 and json.load(open("report.json"))["people"] == 8
+    assert json.load(open("report.json"))["source"] == record
     assert not [name for name in os.listdir("out") if name.startswith(".")]
     assert run("convert", record, "x.rec", "--to", "rec", "--shard", "0/2") == 1
 
