@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+
+from benchmarks.kill_machines import free_port
 
 pytest.importorskip("jax")
 pytest.importorskip("orbax.checkpoint")
@@ -86,12 +87,6 @@ def start(process, port):
         else ["--set", "batch_size=12"]
     )
     return subprocess.Popen(call, stdout=open(f"{process}.log", "w"), stderr=subprocess.STDOUT, env=environment)
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def test_a_lost_process_ends_the_other_and_the_run_goes_on(workdir, record, bin_file):
