@@ -18,6 +18,9 @@ CASES = (
     "split, softmax",
     "split, VPL",
     "split, center",
+    "split, 8 blocks",
+    "split, sub-centers, 8 blocks",
+    "split, sampled, 8 blocks",
 )
 
 
@@ -61,11 +64,12 @@ def compiled(model, batch: int, width: int):
 
 
 def made(case: str, classes: int, width: int, rate: float):
-    """The model of a case."""
+    """The model of a case; "…, 8 blocks" computes the scores in so many."""
     import keras
 
     from facetrainer import heads, losses, models
 
+    case, _, blocks = case.replace(" blocks", "").rpartition(", ") if case.endswith(" blocks") else (case, "", 1)
     inputs = keras.Input((width,))
     embedder = keras.Model(inputs, keras.layers.Dense(width, use_bias=False, name="embedding")(inputs))
     kinds = {
@@ -78,6 +82,7 @@ def made(case: str, classes: int, width: int, rate: float):
     loss += [losses.CenterLoss()] if case == "split, center" else []
     model = models.FaceModel(embedder, kinds.get(case, lambda: heads.NormDense(classes))(), loss)
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    model.split_logits(int(blocks))
     return model
 
 
@@ -107,8 +112,7 @@ def _row(case, a):
     import facetrainer
 
     with facetrainer.devices(shard_classes=case != "data parallel"):
-        model = made(case, a.classes, a.width, a.rate)
-        program = compiled(model, a.batch, a.width)
+        program = compiled(made(case, a.classes, a.width, a.rate), a.batch, a.width)
     memory, sent = program.memory_analysis(), collectives(program.as_text())
     largest = max(sent, key=lambda one: _size(one[1]))
     bad = [one for one in sent if any(n >= a.classes // a.devices for n in one[1])]

@@ -13,6 +13,7 @@ class Head(distributed.WithTables, keras.layers.Layer):
     """
 
     gives = "scores"
+    by_image = True  # whether scores of an image depend on that image alone
     class_axes = {}  # weight → its axis that counts classes
 
     def __init__(self, units, name, kernel_regularizer=None, seed=None):

@@ -4,14 +4,19 @@ import keras
 from keras import ops
 
 from facetrainer import distributed
-from facetrainer.heads import sharded
+from facetrainer.heads import drawing, sharded
 from facetrainer.heads.cosine import NormDense, cosines
 
 
 def take_rows(table, rows):
     """Rows of a weight. TensorFlow can read them alone; reading the weight first would have each update copy all of it."""
-    read = getattr(table.value, "sparse_read", None)
+    read = getattr(getattr(table, "value", None), "sparse_read", None)
     return ops.take(table, rows, axis=0) if read is None else read(rows)
+
+
+def put_rows(table, rows, values):
+    """A JAX array with other values in some rows, which are sorted and all different."""
+    return table.at[rows].set(values, unique_indices=True, indices_are_sorted=True)
 
 
 @keras.saving.register_keras_serializable("face")
@@ -19,7 +24,7 @@ class PartialNormDense(NormDense):
     """`NormDense` that trains on a part of the classes: those in the batch and others drawn anew in each step.
 
     A step sees max(⌊sample_rate · units⌋, labels in the batch) classes, all sub-centers of each; the table is (units ·
-    loss_top_k, D), so that on TensorFlow its gradient is the drawn rows alone. Weight decay touches the drawn rows only. Accuracy
+    loss_top_k, D), so that on TensorFlow its gradient is the drawn rows alone. On JAX the optimizer, too, moves nothing but the drawn rows. Weight decay touches the drawn rows only. Accuracy
     in the logs is among the drawn classes. Outside training all classes count. Where classes are split over devices each draws
     from its own, as many as the batch has labels at the least. An et al., CVPR 2022, arXiv:2203.15565, section 3.2.
     """
@@ -30,7 +35,7 @@ class PartialNormDense(NormDense):
         super().__init__(units, kernel_regularizer, loss_top_k, name=name, seed=seed)
         if not 0 < sample_rate <= 1:
             raise ValueError(f"PartialNormDense: sample_rate must be above 0 and at most 1. Received: {sample_rate!r}")
-        self.sample_rate, self.generator = sample_rate, keras.random.SeedGenerator(seed or 0)
+        self.sample_rate, self.generator, self.given = sample_rate, keras.random.SeedGenerator(seed or 0), None
 
     def get_config(self):
         return {**super().get_config(), "sample_rate": self.sample_rate}
@@ -40,20 +45,38 @@ class PartialNormDense(NormDense):
         return min(max(int(self.sample_rate * self.units), labels), self.units)
 
     def draw(self, labels):
-        """(N,) → sorted class ids, among them every label."""
-        luck = keras.random.uniform((self.units,), seed=self.generator)
-        luck = ops.scatter_update(luck, labels[:, None], ops.full(ops.shape(labels), 2.0))
-        return ops.sort(ops.top_k(luck, self.sample_size(labels.shape[0]), sorted=False)[1])
+        """(N,) → sorted class ids, among them every label; where classes are split over devices see `sharded.draw`."""
+        labels = ops.cast(labels, "int32")
+        if distributed.sharding():
+            return sharded.draw(self, labels)
+        functions = drawing.functions(self.units, self.generator)[0]
+        return drawing.drawn(labels, functions, self.sample_size(labels.shape[0]), self.units)
+
+    def call(self, embedding, labels=None, training=False):
+        """As of every head; while `given` are the drawn classes and the table is their rows, scores are of them in any case."""
+        return super().call(embedding, labels, training=training or self.given is not None)
 
     def train_scores(self, embedding, labels):
-        if distributed.sharding():
-            scores, columns, penalty, _ = sharded.sampled(self, embedding, labels)
-            self.penalties = [] if self.kernel_regularizer is None else [penalty]
-            return scores, columns
-        drawn = self.draw(labels)
-        table = take_rows(self.kernel, self.rows_of(drawn))
+        drawn, table = self.given, self.kernel
+        if drawn is None:
+            drawn = self.draw(labels)
+            table = self.rows_at(self.kernel, drawn)
         self.penalties = [] if self.kernel_regularizer is None else [self.kernel_regularizer(table)]
-        return self.nearest(cosines(embedding, table, axis=1)), ops.searchsorted(drawn, labels)
+        scores = self.nearest(cosines(embedding, table, axis=1))
+        if not distributed.sharding():
+            return scores, ops.searchsorted(drawn, ops.cast(labels, drawn.dtype))
+        _, classes = sharded.sample_size(self, labels.shape[0])
+        return distributed.by_class(scores)[:, :classes], sharded.columns(self, drawn, labels)
+
+    def rows_at(self, table, drawn):
+        """Rows of drawn classes, of the table or of what is as long as it."""
+        rows = self.rows_of(drawn)
+        return sharded.rows(ops.convert_to_tensor(table), rows) if distributed.sharding() else take_rows(table, rows)
+
+    def with_rows_at(self, table, drawn, values):
+        """The table with other values in the rows of drawn classes."""
+        rows = self.rows_of(drawn)
+        return sharded.with_rows(table, rows, values) if distributed.sharding() else put_rows(table, rows, values)
 
     def rows_of(self, drawn):
         """Rows of the table of some classes."""

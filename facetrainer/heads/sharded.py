@@ -1,68 +1,100 @@
-"""The sampled head where classes are split over devices: each draws from its own. On JAX."""
+"""The sampled head where classes are split over devices: each draws from its own. On JAX.
+
+Ids of drawn classes are `(devices · size,)`, split over the devices as the classes are, and sorted.
+"""
 
 from keras import ops
 
 from facetrainer import distributed
 from facetrainer.distributed import AXIS
-from facetrainer.heads.cosine import cosines
+from facetrainer.heads import drawing
 
 
-def sample_size(head, labels: int, devices: int) -> tuple[int, int]:
+def sample_size(head, labels: int) -> tuple[int, int]:
     """How many classes a step sees.
 
     Args:
         head: `PartialNormDense`.
         labels: Labels of a step, those of all devices.
-        devices: Number of devices.
 
     Returns:
         Classes that each device draws, enough for all labels wherever they lie; and how many there are together, which are fewer where the
         last device has not as many.
     """
+    devices = distributed.sharding().count
     share = -(-head.units // devices)
     size = max(int(head.sample_rate * share), min(labels, share))
     return size, sum(min(size, max(head.units - place * share, 0)) for place in range(devices))
 
 
-def sampled(head, embedding, labels):
-    """Scores of the classes that are drawn in this step.
+def draw(head, labels):
+    """Ids of the classes of a step; those that only fill up the table come last.
 
     Args:
         head: `PartialNormDense`.
-        embedding: `(batch, D)`, whole on every device.
-        labels: `(N,)`, likewise.
-
-    Returns:
-        Scores `(batch, drawn)`, split by class; labels as columns of them; regularisation of the drawn rows or 0; ids of the drawn classes.
+        labels: `(N,)`, whole on every device.
     """
+    devices, (size, _) = distributed.sharding().count, sample_size(head, labels.shape[0])
+    share = -(-head.units // devices)
+
+    def on_one_device(functions, labels):
+        first = _place() * share
+        local = ops.where((labels >= first) & (labels < first + share), labels - first, share)
+        return first + drawing.drawn(local, functions[0], size, share, head.units - first, spare=devices - 1)
+
+    return _mapped(on_one_device, "s.", "s")(drawing.functions(share, head.generator, devices), labels)
+
+
+def columns(head, drawn, labels):
+    """Labels as places among the drawn classes, on every device."""
+    share = -(-head.units // distributed.sharding().count)
+
+    def on_one_device(drawn, labels):
+        import jax
+
+        is_own = labels // share == _place()
+        found = _place() * drawn.shape[0] + ops.searchsorted(drawn, labels)
+        return jax.lax.psum(ops.where(is_own, found, 0), AXIS)
+
+    return _mapped(on_one_device, "s.", ".")(drawn, labels)
+
+
+def rows(table, places):
+    """Rows of a table; each device reads its own.
+
+    Args:
+        table: `(all rows, D)`, split by row.
+        places: Those of the rows, split likewise.
+    """
+
+    def on_one_device(table, places):
+        return ops.take(table, places - _place() * table.shape[0], axis=0)
+
+    return _mapped(on_one_device, "ss", "s")(table, places)
+
+
+def with_rows(table, places, values):
+    """The table with other values in some rows, as `rows` gives them."""
+
+    def on_one_device(table, places, values):
+        own = places - _place() * table.shape[0]
+        return table.at[own].set(values, unique_indices=True, indices_are_sorted=True)
+
+    return _mapped(on_one_device, "sss", "s")(table, places, values)
+
+
+def _place():
+    """Number of the device."""
+    import jax
+
+    return jax.lax.axis_index(AXIS)
+
+
+def _mapped(function, given: str, gives: str):
+    """`shard_map`; a letter for each tensor: "s" split by its first axis, "." whole on every device."""
     import jax
     from jax.sharding import PartitionSpec as Spec
 
-    devices = distributed.sharding()
-    size, together = sample_size(head, labels.shape[0], devices.count)
-
-    def on_one_device(table, embedding, labels, key):
-        place, share = jax.lax.axis_index(AXIS), table.shape[0] // head.loss_top_k
-        local = labels - place * share
-        is_own = (local >= 0) & (local < share)
-        drawn = _draw(jax.random.fold_in(key, place), share, head.units - place * share, local, is_own, size)
-        rows = ops.take(table, head.rows_of(drawn), axis=0)
-        columns = jax.lax.psum(ops.where(is_own, place * size + ops.searchsorted(drawn, local), 0), AXIS)
-        penalty = 0.0 if head.kernel_regularizer is None else jax.lax.psum(head.kernel_regularizer(rows), AXIS)
-        return head.nearest(cosines(embedding, rows, axis=1)), columns, penalty, drawn + place * share
-
-    mapped = jax.shard_map(
-        on_one_device, mesh=devices.mesh, in_specs=(Spec(AXIS), Spec(), Spec(), Spec()),
-        out_specs=(Spec(None, AXIS), Spec(), Spec(), Spec(AXIS)),
-    )  # fmt: skip
-    scores, *rest, drawn = mapped(ops.convert_to_tensor(head.kernel), embedding, labels, head.generator.next())
-    return scores[:, :together], *rest, drawn[:together]  # what fills up the table comes last
-
-
-def _draw(key, share, there, local, is_own, size):
-    """`size` sorted classes of a device, among them the labels that are its own; of the table's rows `there` are classes."""
-    import jax
-
-    luck = ops.where(ops.arange(share) < there, jax.random.uniform(key, (share,)), -1.0)
-    luck = luck.at[ops.where(is_own, local, share)].set(2.0, mode="drop")
-    return ops.sort(ops.top_k(luck, size, sorted=False)[1])
+    specs = {"s": Spec(AXIS), ".": Spec()}
+    mesh = distributed.sharding().mesh
+    return jax.shard_map(function, mesh=mesh, in_specs=tuple(specs[one] for one in given), out_specs=specs[gives])

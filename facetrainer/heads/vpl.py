@@ -16,6 +16,7 @@ class NormDenseVPL(NormDense):
     remembered.  Deng et al., CVPR 2021, "Variational Prototype Learning for Deep Face Recognition", eq. 7.
     """
 
+    by_image = False
     class_axes = {**NormDense.class_axes, "vpl_queue": 0, "vpl_seen": 0}
 
     def __init__(

@@ -48,6 +48,7 @@ class FaceLoss(distributed.WithTables, keras.layers.Layer):
     main_margin: str | None = None  # arguments that a stage may change while it trains
     main_scale: str | None = None
     needs_groups = False
+    by_image = False  # whether an image's value depends on its scores alone, as far as the loss has no memory
     class_axes: dict[str, int] = {}  # weight → its axis that counts classes
 
     def __init__(self, **kwargs):

@@ -18,7 +18,7 @@ class MarginLoss(FaceLoss):
     """
 
     reads, head, short = ("cosine",), "arcface", "arcface"
-    main_margin, main_scale = "margin", "scale"
+    main_margin, main_scale, by_image = "margin", "scale", True
 
     def __init__(self, scale: float = 1.0, from_logits: bool = True, label_smoothing: float = 0.0):
         super().__init__()

@@ -307,7 +307,7 @@ class AcrTripLoss(ArcfaceLossSimple):
     """`ArcfaceLossSimple` and `BatchHardTripletLoss(alpha)` in one.  (B,), (B, C), (B, D) → (B,)"""
 
     config, reads, short = ("margin", "scale", "label_smoothing", "alpha"), ("cosine", "embedding"), "acrtrip"
-    needs_groups = True
+    needs_groups, by_image = True, False
 
     def __init__(self, margin=0.5, scale=64.0, from_logits=True, label_smoothing=0, alpha=0.35):
         super().__init__(margin, scale, from_logits, label_smoothing)

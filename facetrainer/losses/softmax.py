@@ -12,6 +12,7 @@ class SoftmaxLoss(FaceLoss):
     """Softmax cross-entropy.  (B,), (B, C) → (B,)"""
 
     reads, config, head, short = ("logits",), ("label_smoothing",), "softmax", "softmax"
+    by_image = True
 
     def __init__(self, label_smoothing: float = 0.0):
         super().__init__()
@@ -33,7 +34,7 @@ class MarginSoftmax(FaceLoss):
     """
 
     config = ("power", "scale", "scale_all", "from_logits", "label_smoothing")
-    reads, head, short = ("logits",), "softmax", "softmax"
+    reads, head, short, by_image = ("logits",), "softmax", "softmax", True
 
     def __init__(self, power=2, scale=0.4, scale_all=1.0, from_logits=False, label_smoothing=0):
         super().__init__()

@@ -7,7 +7,7 @@ from facetrainer import distributed, optimizers
 from facetrainer.backbones import fused_norm, grouped, local_norm
 from facetrainer.data.images import scaled
 from facetrainer.losses.base import slots
-from facetrainer.models import stateless
+from facetrainer.models import blocks, stateless
 from facetrainer.utils.tensors import length, unit
 
 
@@ -40,7 +40,7 @@ class FaceModel(keras.Model):
             term.attach(
                 head.units if head else getattr(term, "num_classes", 0) or 0, embedder.output_shape[-1], slot=slot
             )
-        self.mean, self.sam_rho = Mean(), 0.0
+        self.mean, self.sam_rho, self.logit_blocks = Mean(), 0.0, 1
         self.keep_averages(None)
         self.trackers = [keras.metrics.Mean(name=name) for name in self._tracker_names()]
         self.built = True
@@ -91,39 +91,70 @@ class FaceModel(keras.Model):
             images = scaled(ops.cast(images, "float32"))
         return self.embedder(images, training=training)
 
-    def named_outputs(self, embedding, targets: dict, training: bool = False) -> dict:
-        """Everything that a loss may read, by name; "columns" are the labels as columns of the head's scores."""
+    def named_outputs(self, embedding, targets: dict) -> dict:
+        """Everything that a loss may read but scores, by name."""
         embedding = distributed.whole(ops.cast(embedding, "float32"))
-        targets = {name: distributed.whole(value) for name, value in targets.items()}
-        outputs = {**targets, "embedding": embedding}
+        outputs = {**{name: distributed.whole(value) for name, value in targets.items()}, "embedding": embedding}
         if any("norm" in term.reads for term in self.terms):
             outputs["norm"] = length(embedding)
-        if self.head is not None:
-            labels = ops.concatenate([targets[name] for name in ("labels", "labels2") if name in targets])
-            outputs[self.head.gives], columns = self.head(embedding, labels, training=training)
-            size = targets["labels"].shape[0] or ops.shape(targets["labels"])[0]
-            outputs["columns"], outputs["columns2"] = columns[:size], columns[size:]
         return outputs
 
-    def objective(self, targets: dict, embedding, training: bool = True):
-        """→ weighted sum of the terms and the regularisation, values of each term, outputs, regularisation or None."""
-        outputs = self.named_outputs(embedding, targets, training)
-        values = [self._value(term, outputs, training) for term in self.terms]
-        total = sum(weight * self.mean(value, value) for weight, value in zip(self.term_weights, values, strict=True))
-        penalties = [*self.losses, *(self.head.penalties if self.head is not None and training else [])]
-        regular = sum(penalties) if penalties else None
-        total = total if regular is None else total + self.mean(*[ops.reshape(regular, (1,))] * 2)
-        return total + self.alarm(outputs), values, outputs, regular
+    def labels_in(self, targets: dict):
+        """Labels that the head sees: of mixed images both."""
+        return distributed.whole(ops.concatenate([targets[name] for name in ("labels", "labels2") if name in targets]))
 
-    def alarm(self, outputs: dict):
-        """0, or NaN where a weight of the embedder or a score of the head is not finite.
+    def scored(self, outputs: dict, training: bool) -> dict:
+        """What comes of the scores of some images, each `(images,)`: values of the losses that read them, and numbers for the logs.
+
+        "columns" are the labels as columns of the scores.
+        """
+        scores, columns = self.head(outputs["embedding"], self.labels_in(outputs), training=training)
+        size = outputs["labels"].shape[0] or ops.shape(outputs["labels"])[0]
+        outputs = {**outputs, self.head.gives: scores, "columns": columns[:size], "columns2": columns[size:]}
+        found = {slot: self._value(term, outputs, training) for slot, term in self._terms(with_scores=True)}
+        target = ops.take_along_axis(scores, columns[:size, None], axis=1)
+        seen = {"accuracy": is_largest(scores, target), "target_cosine": target[:, 0], **self._noted(with_scores=True)}
+        sums = ops.sum(ops.cast(ops.stop_gradient(scores), "float32"), axis=1)
+        penalty = ops.reshape(sum(self.head.penalties), (1,)) if self.head.penalties and training else None
+        return {"values": found, "seen": seen, "sums": sums, **({} if penalty is None else {"penalty": penalty})}
+
+    def objective(self, targets: dict, embedding, training: bool = True):
+        """→ weighted sum of the terms and the regularisation, and by their names values of each term and numbers for the logs."""
+        outputs = self.named_outputs(embedding, targets)
+        found = {"values": {}, "seen": {}}
+        if self.head is not None and self.logit_blocks > 1:
+            found = blocks.in_blocks(lambda part: self.scored(part, training), self.logit_blocks, outputs)
+        elif self.head is not None:
+            found = self.scored(outputs, training)
+        others = {slot: self._value(term, outputs, training) for slot, term in self._terms(with_scores=False)}
+        values, seen = {**found["values"], **others}, {**found["seen"], **self._noted(with_scores=False)}
+        weighted = zip(self.slots, self.term_weights, strict=True)
+        total = sum(weight * self.mean(values[slot], values[slot]) for slot, weight in weighted)
+        penalties = [*self.losses, *([ops.mean(found["penalty"])] if "penalty" in found else [])]
+        if penalties:
+            seen["regular_loss"] = sum(penalties)
+            total = total + self.mean(*[ops.reshape(seen["regular_loss"], (1,))] * 2)
+        seen["embedding_spread"] = 1.0 - ops.sum(ops.square(ops.mean(unit(outputs["embedding"]), axis=0)))
+        return total + self.alarm(found.get("sums")), values, seen
+
+    def _terms(self, with_scores):
+        """Slot and loss of those that read scores, or of the others."""
+        return [pair for pair in zip(self.slots, self.terms, strict=True) if bool(pair[1].head) == with_scores]
+
+    def _noted(self, with_scores):
+        """What those losses have noted, by its name in the logs."""
+        notes = [one for one in self._notes("noted") if bool(one[1][0].head) == with_scores]
+        return {name: term.noted[note] for name, (term, note) in notes}
+
+    def alarm(self, sums=None):
+        """0, or NaN where a weight of the embedder or a score of the head, of which `sums` are given, is not finite.
 
         Some CPUs' ReLU and PReLU turn NaN into 0: a poisoned weight, or a poisoned statistic of batch normalisation, would hide
         behind a finite loss.
         """
-        seen = [*self.embedder.weights, *([outputs[self.head.gives]] if self.head is not None else [])]
-        sums = ops.stack([ops.sum(ops.cast(ops.stop_gradient(one), "float32")) for one in seen])
-        return ops.where(ops.all(ops.isfinite(sums)), 0.0, float("nan"))
+        weights = [ops.sum(ops.cast(ops.stop_gradient(one), "float32")) for one in self.embedder.weights]
+        seen = ops.concatenate([ops.stack(weights), *([] if sums is None else [sums])])
+        return ops.where(ops.all(ops.isfinite(seen)), 0.0, float("nan"))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """`objective`, reduced over the global batch, and the numbers for the logs."""
@@ -139,17 +170,8 @@ class FaceModel(keras.Model):
             return value
         return outputs["mix"] * value + (1 - outputs["mix"]) * term(outputs[f"{labels}2"], *reads)
 
-    def _track(self, values, outputs, regular):
-        found = {f"{slot}_loss": value for slot, value in zip(self.slots, values, strict=True)}
-        found.update({name: term.noted[note] for name, (term, note) in self._notes("noted") if note in term.noted})
-        found["regular_loss"] = 0.0 if regular is None else regular
-        middle = ops.mean(unit(outputs["embedding"]), axis=0)
-        found["embedding_spread"] = 1.0 - ops.sum(ops.square(middle))
-        if self.head is not None:
-            scores, columns = outputs[self.head.gives], outputs["columns"]
-            target = ops.take_along_axis(scores, columns[:, None], axis=1)
-            found["accuracy"] = is_largest(scores, target)
-            found["target_cosine"] = target
+    def _track(self, values, seen):
+        found = {"regular_loss": 0.0, **seen, **{f"{slot}_loss": value for slot, value in values.items()}}
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
 
@@ -168,6 +190,18 @@ class FaceModel(keras.Model):
         """As Keras's; on JAX with the running means, since a step there changes what it is handed and nothing else."""
         means = self.averages.means if keras.backend.backend() == "jax" and getattr(self, "averages", None) else []
         return [*super().non_trainable_variables, *means]
+
+    def split_logits(self, count: int) -> None:
+        """From now on scores are computed for one part of a step's images after the other, see `models.blocks`.
+
+        Args:
+            count: Number of parts.
+
+        Raises:
+            ValueError: A step would not come out the same.
+        """
+        blocks.check(self, count)
+        self.logit_blocks = count
 
     def keep_averages(self, averages) -> None:
         """From now on `averages.update()` follows each step.

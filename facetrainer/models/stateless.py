@@ -2,6 +2,8 @@
 
 import keras
 
+from facetrainer.models import drawn_rows
+
 
 def train_step(model, plain, state: tuple, data) -> tuple:
     """Keras's step, with the gradient at the worst point near by where the model has `sam_rho`; running means follow.
@@ -15,13 +17,33 @@ def train_step(model, plain, state: tuple, data) -> tuple:
     Returns:
         Logs and the new state.
     """
-    shifts, state = climb(model, state, data) if model.sam_rho else (None, state)
-    logs, (trainable, others, *rest) = plain(state, data)
-    if shifts:
-        trainable = [value - shift for value, shift in zip(trainable, shifts, strict=True)]
+    found = drawn_rows.tables(model)
+    if found:
+        drawn, state = draw(model, state, data)
+        logs, state = drawn_rows.step(model, found, drawn, lambda *given: descend(model, plain, *given), state, data)
+    else:
+        logs, state = descend(model, plain, state, data)
+    trainable, others, *rest = state
     if model.averages:
         others = averaged(model, trainable, others)
     return logs, (trainable, others, *rest)
+
+
+def draw(model, state: tuple, data) -> tuple:
+    """Classes of a step of the sampled head, and the state after they have been drawn."""
+    trainable, others, *rest = state
+    with scope_of(model, trainable, others) as scope:
+        drawn = model.head.draw(model.labels_in(keras.utils.unpack_x_y_sample_weight(data)[1]))
+    return drawn, (trainable, values_in(scope, model.non_trainable_variables), *rest)
+
+
+def descend(model, plain, state: tuple, data) -> tuple:
+    """Keras's step, from the worst point near by where the model has `sam_rho`."""
+    shifts, state = climb(model, state, data) if model.sam_rho else (None, state)
+    logs, (trainable, *rest) = plain(state, data)
+    if shifts:
+        trainable = [value - shift for value, shift in zip(trainable, shifts, strict=True)]
+    return logs, (trainable, *rest)
 
 
 def climb(model, state: tuple, data) -> tuple:

@@ -45,7 +45,8 @@ def _row(trainer, spec, faces):
     parts = sharded.count if sharded else 1
     images = trainer.batch_size // (devices.count if devices and not sharded else 1)
     head = 4 * width * -(-faces.classes // parts) * centers / MIB if spec.head else 0
-    logits = 4 * images * _columns(trainer, spec, faces.classes, images) / parts * centers / MIB
+    columns = _columns(trainer, spec, faces.classes, images) / parts * centers
+    logits = 4 * images / trainer.config.logit_blocks * columns / MIB
     return {
         "loss": " + ".join(f"{type(one.loss).__name__}×{one.weight:g}" for one in spec.losses),
         "steps": faces.steps,

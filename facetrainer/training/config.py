@@ -37,6 +37,7 @@ class TrainConfig:
     output_weight_decay: float = 1.0
     pretrained: str | None = None
     steps_per_execution: int = 1
+    logit_blocks: int = 1
     replicas: int = 1
     epoch_size: int = 0
 

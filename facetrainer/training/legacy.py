@@ -91,6 +91,8 @@ class Train:
         images_per_person: Images of each.
         epoch_size: Batches of an epoch; 0 for as many as show every image. Defaults to `0`.
         lr_schedule_file: Rates by epoch, lines `epoch: rate`, −1 ends the training; in the place of all `lr_...`.
+        logit_blocks: Parts of a step's images whose scores are computed one after the other, and once more for the gradient: less memory
+            where there are very many people, a third more work in the head. On JAX. Defaults to `1`.
         output_wd_multiply: An older name of `output_weight_decay`.
 
     A loss or weight that stops being finite sends the run back to the last state, with half the learning rate; the second time it
@@ -108,7 +110,7 @@ class Train:
         mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
         steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
         partial_fc_sample_rate=1.0, trusted=False, stop_after=0, report=True, people_per_batch=0, images_per_person=0,
-        epoch_size=0, lr_schedule_file=None, output_wd_multiply=None,
+        epoch_size=0, lr_schedule_file=None, output_wd_multiply=None, logit_blocks=1,
     ):  # fmt: skip
         _refuse(locals())
         self.report = report
@@ -139,7 +141,7 @@ class Train:
             teacher=None if teacher_model_interf is None else interface(teacher_model_interf, trusted=trusted),
             seed=seed, checkpoint_freq=checkpoint_freq, verbose=(shown if verbose == "auto" else verbose) if distributed.is_first() else 0,
             epoch_size=epoch_size, output_weight_decay=output_weight_decay, pretrained=pretrained,
-            steps_per_execution=steps_per_execution or 1,
+            steps_per_execution=steps_per_execution or 1, logit_blocks=logit_blocks,
         )  # fmt: skip
         store = RunStore(f"{stem}.state.npz", resume)
         with self.strategy.scope():

@@ -172,6 +172,7 @@ def _compile(model, spec, carried, template, config, said):
     optimizers.warn_of_rates(new, config.lr["lr_base"])
     said.append(f"{type(new).__name__} {f'{moved} of {len(new.variables)} slots carried over' if moved else 'new'}")
     model.compile(new, steps_per_execution=config.steps_per_execution, auto_scale_loss=False)
+    model.split_logits(config.logit_blocks)
     model.sam_rho = spec.options.sam_rho
     if spec.options.ema:
         weights = [*model.embedder.weights, *(model.head.weights if model.head else [])]

@@ -2,6 +2,7 @@
 
 python run.py DEVICES OUT.npz losses       losses and weights of heads x losses over some steps
 python run.py DEVICES OUT.npz parts        what a step sends, a sampled head, batch norm of each device
+python run.py DEVICES OUT.npz every        losses of every head x loss over 20 steps; with HOST:PORT k/n behind it as one process of n
 python run.py DEVICES OUT.npz train [N]    a whole `Train`, that dies after N batches
 """
 
@@ -111,12 +112,52 @@ def of_train():
     }
 
 
+def of_blocks():
+    """Losses over some steps, with the scores in one block and in four."""
+    rng, found = np.random.default_rng(0), {}
+    images = rng.integers(0, 255, (BATCH, 16, 16, 3)).astype("uint8")
+    mixed = {name: rng.integers(0, CLASSES, BATCH).astype("int32") for name in ("labels", "labels2")}
+    mixed["mix"] = rng.uniform(size=BATCH).astype("float32")
+    cases = {"full": [losses.ArcfaceLoss(scale=16), losses.CenterLoss()], "sub-centers": [losses.MagFaceLoss(scale=16)],
+             "sampled": [losses.CosFaceLoss(scale=16)], "softmax": [losses.SoftmaxLoss()]}  # fmt: skip
+    for head, terms in cases.items():
+        for count in (1, 4):
+            keras.utils.set_random_seed(0)
+            model = models.FaceModel(least_model(), HEADS[head](), [term.fresh() for term in terms])
+            model.compile(sgd())
+            model.split_logits(count)
+            logs = [model.train_on_batch(images, mixed, return_dict=True) for _ in range(4)]
+            found |= {f"blocks/{head}/{count}/{name}": [one[name] for one in logs] for name in logs[0]}
+    return found
+
+
+def of_drawn_rows(x, labels):
+    """Table and memory after steps on drawn rows alone, and on the whole table."""
+    from facetrainer.models import drawn_rows
+
+    found, tables = {}, drawn_rows.tables
+    for kind, of in (("rows", tables), ("all", lambda model: [])):
+        drawn_rows.tables = of
+        for name, optimizer in (("sgd", keras.optimizers.SGD(0.1)), ("momentum", keras.optimizers.SGD(0.1, 0.9)),
+                                ("adam", keras.optimizers.Adam(0.1, clipnorm=1.0))):  # fmt: skip
+            head = heads.PartialNormDense(CLASSES, loss_top_k=2, sample_rate=0.3, seed=1, **DECAY)
+            inputs = keras.Input((16,))
+            plain = keras.Model(inputs, keras.layers.Dense(16, kernel_initializer="identity", name="embedding")(inputs))
+            model = models.FaceModel(plain, head, [losses.ArcfaceLoss(scale=8)])
+            model.compile(optimizer)
+            before = distributed.value_of(head.kernel)
+            model.sam_rho = 0.05 if name == "adam" else 0.0
+            for step in range(2):
+                model.train_on_batch(x + step, {"labels": labels})
+                found[f"{name}/{kind}/{step}"] = distributed.value_of(head.kernel)
+            found[f"{name}/before"] = before
+    drawn_rows.tables = tables
+    return found
+
+
 def of_parts():
     """What a compiled step sends; a sampled head beside the same draw on one device; batch norm of each device."""
-    import jax
-
     from benchmarks import collectives
-    from facetrainer.heads import sharded
 
     found = {}
     for case in collectives.CASES[1:]:
@@ -126,9 +167,14 @@ def of_parts():
     head.build((None, 16))
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(8, 16)).astype("float32"), np.array([0, 0, 25, 26, 52, 77, 100, 100], "int32")
-    scores, columns, _, drawn = jax.jit(lambda x, y: sharded.sampled(head, x, y))(x, labels)
+    with distributed.current().scope():
+        before = head.generator.state.value
+        drawn = head.draw(keras.ops.convert_to_tensor(labels))
+        head.generator.state.assign(before)
+        scores, columns = head(x, labels, training=True)
     found |= {"scores": scores, "columns": columns, "drawn": drawn, "labels": labels}
     found["expected"] = keras.ops.convert_to_numpy(head(x))[:, np.asarray(drawn)]
+    found |= of_drawn_rows(x, labels) | of_blocks()
     norm, images = keras.layers.BatchNormalization(momentum=0.5), rng.normal(3, 2, size=(8, 4, 4, 5)).astype("float32")
     inputs = keras.Input((4, 4, 5))
     model = keras.Model(inputs, norm(inputs))

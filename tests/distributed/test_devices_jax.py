@@ -59,10 +59,26 @@ def test_what_a_step_sends_and_draws(workdir):
     np.testing.assert_allclose(found["scores"], found["expected"], atol=1e-6)
     np.testing.assert_array_equal(drawn[columns], labels)
     assert len(set(drawn.tolist())) == len(drawn) == 4 * 8 and drawn.max() <= 100
+    check_drawn_rows(found)
+    blocks = [name for name in found.files if name.startswith("blocks/") and "/4/" in name]
+    assert len(blocks) > 15
+    for name in blocks:
+        np.testing.assert_allclose(found[name], found[name.replace("/4/", "/1/")], rtol=1e-5, atol=1e-6, err_msg=name)
     parts = found["images"].reshape(4, -1, 5)
     normal = (parts - parts.mean(1, keepdims=True)) / np.sqrt(parts.var(1, keepdims=True) + 1e-3)
     np.testing.assert_allclose(found["normal"].reshape(4, -1, 5), normal, atol=1e-5)
     np.testing.assert_allclose(found["mean"], 0.5 * parts.mean((0, 1)), atol=1e-5)
+
+
+def check_drawn_rows(found):
+    """The first step is that of the whole table; later ones move the drawn rows alone, whatever the optimizer remembers."""
+    for name in ("sgd", "momentum", "adam"):
+        rows, steps = found[f"{name}/before"], [found[f"{name}/rows/{step}"] for step in range(2)]
+        if name != "adam":  # with sam_rho the whole table climbs along all classes
+            np.testing.assert_allclose(steps[0], found[f"{name}/all/0"], atol=2e-6, err_msg=name)
+        moved = [np.abs(b - a).max(1) > 0 for a, b in zip([rows, *steps], steps, strict=False)]
+        assert [each.sum() for each in moved] == [64, 64] and (moved[0] != moved[1]).any(), name
+    np.testing.assert_allclose(found["sgd/rows/1"], found["sgd/all/1"], atol=2e-6)
 
 
 RECIPE = """

@@ -146,8 +146,11 @@ def test_mixed_loss_is_the_shares_of_both_labels():
     first, second = (rng.integers(0, 4, 8).astype("int32") for _ in range(2))
     model = models.FaceModel(tiny_model(), models.NormDense(4), [losses.ArcfaceLoss()])
     embedding = model(images)
-    each = [keras.ops.convert_to_numpy(model.objective({"labels": y}, embedding, False)[1][0]) for y in (first, second)]
-    found = model.objective({"labels": first, "labels2": second, "mix": mix}, embedding, False)[1][0]
+    each = [
+        keras.ops.convert_to_numpy(model.objective({"labels": y}, embedding, False)[1]["arcface"])
+        for y in (first, second)
+    ]
+    found = model.objective({"labels": first, "labels2": second, "mix": mix}, embedding, False)[1]["arcface"]
     np.testing.assert_allclose(found, mix * each[0] + (1 - mix) * each[1], rtol=1e-5)
 
 
