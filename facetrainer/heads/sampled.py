@@ -24,9 +24,13 @@ class PartialNormDense(NormDense):
     """`NormDense` that trains on a part of the classes: those in the batch and others drawn anew in each step.
 
     A step sees max(⌊sample_rate · units⌋, labels in the batch) classes, all sub-centers of each; the table is (units ·
-    loss_top_k, D), so that on TensorFlow its gradient is the drawn rows alone. On JAX the optimizer, too, moves nothing but the drawn rows. Weight decay touches the drawn rows only. Accuracy
-    in the logs is among the drawn classes. Outside training all classes count. Where classes are split over devices each draws
-    from its own, as many as the batch has labels at the least. An et al., CVPR 2022, arXiv:2203.15565, section 3.2.
+    loss_top_k, D), so that its gradient is the drawn rows alone. On JAX the optimizer moves nothing but these rows and their
+    momentum; on TensorFlow momentum goes on moving the others. Weight decay touches the drawn rows only. Accuracy in the logs is
+    among the drawn classes. Outside training all classes count. Where classes are split over devices each draws from its own, as
+    many as the batch has labels at the least.
+
+    Reference:
+        An et al., CVPR 2022, arXiv:2203.15565, section 3.2.
     """
 
     rows = True

@@ -60,21 +60,26 @@ def least_model():
 
 
 def scope():
-    return facetrainer.devices(shard_classes=True) if int(devices) > 1 else contextlib.nullcontext()
+    return (
+        facetrainer.devices(shard_classes=True)
+        if int(devices) > 1 or job == "every" and rest
+        else contextlib.nullcontext()
+    )
 
 
-def of_losses():
-    rng, found = np.random.default_rng(0), {}
-    images = rng.integers(0, 255, (STEPS, BATCH, 16, 16, 3)).astype("uint8")
+def of_losses(fitting=FITTING, steps=STEPS):
+    rng, found, mine = np.random.default_rng(0), {}, part()
+    images = rng.integers(0, 255, (steps, BATCH, 16, 16, 3)).astype("uint8")
     targets = [
         {
             "labels": rng.integers(0, CLASSES, BATCH).astype("int32"),
             "teacher": rng.normal(size=(BATCH, 16)).astype("float32"),
         }
-        for _ in range(STEPS)
+        for _ in range(steps)
     ]
+    images, targets = images[:, mine], [{name: value[mine] for name, value in one.items()} for one in targets]
     for head, make_head in HEADS.items():
-        for name in FITTING.get(head, ["cosface, triplet, center"]):
+        for name in fitting.get(head, ["cosface, triplet, center"]):
             keras.utils.set_random_seed(0)
             model = models.FaceModel(least_model(), make_head(), LOSSES[name]())
             model.compile(sgd())
@@ -84,6 +89,17 @@ def of_losses():
             weights = [*(model.head.weights if model.head else []), *(w for term in model.terms for w in term.weights)]
             found |= {f"{head}/{name}/weights {i}": distributed.value_of(w) for i, w in enumerate(weights)}
     return found
+
+
+def of_every():
+    margins = list(LOSSES)[:3]
+    return of_losses({**{head: margins for head in HEADS}, "softmax": ["softmax"], "none": ["distill alone"]}, 20)
+
+
+def part():
+    """This process's images of a batch."""
+    number, count = distributed.process()
+    return slice(number * BATCH // count, (number + 1) * BATCH // count)
 
 
 def of_train():
@@ -184,5 +200,8 @@ def of_parts():
 
 
 if __name__ == "__main__":
+    if job == "every" and rest:
+        distributed.join(*rest)
     with scope():
-        np.savez(out, **{"losses": of_losses, "train": of_train, "parts": of_parts}[job]())
+        found = {"losses": of_losses, "every": of_every, "train": of_train, "parts": of_parts}[job]()
+        np.savez(out, **found)
