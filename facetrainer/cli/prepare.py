@@ -232,6 +232,13 @@ def run_command(a, argv) -> None:
         raise ValueError(
             "check: --into, where the parts meet, goes with --shard or --engine; `merge` of it makes the report."
         )
+    alone = [
+        f"--{name}" for name in ("detector", "model", "keep") if a.command == "check" and a.into and getattr(a, name)
+    ]
+    if alone:
+        raise ValueError(
+            f"check: {', '.join(alone)} needs the whole set at once. Leave out --shard, --engine and --into."
+        )
     if getattr(a, "engine", None):
         rest = engine.without(argv, "--engine", "--parts", "--workers", "--json")
         done = engine.run(getattr(a, "target", None) or a.into, rest, a.parts, a.workers or 1)

@@ -7,7 +7,7 @@ from facetrainer.evaluation.embedder import Embedder
 from facetrainer.io import evalbin
 from facetrainer.preparing.report import Report
 
-BLOCK, DRAWS = 2048, 20_000
+BLOCK, DRAWS = 2**26, 20_000  # cosines at a time; strangers' cosines
 
 
 def check_people(
@@ -62,12 +62,18 @@ def _threshold(embeddings, labels, counts):
 
 
 def _two_names(source, means, threshold, report):
-    for begin in range(0, len(means), BLOCK):
-        cosine = means[begin : begin + BLOCK] @ means.T
-        for a, b in np.argwhere(cosine > threshold):
-            if begin + a < b:
-                report.skip("", f"one person under two names? cosine {cosine[a, b]:.2f} to {source.class_names[b]}",
-                            person=source.class_names[begin + a])  # fmt: skip
+    for rows in _blocks(len(means)):
+        cosine = means[rows] @ means[rows.start :].T
+        for a, b in np.argwhere(np.triu(cosine, 1) > threshold):
+            other = source.class_names[rows.start + b]
+            report.skip("", f"one person under two names? cosine {cosine[a, b]:.2f} to {other}",
+                        person=source.class_names[rows.start + a])  # fmt: skip
+
+
+def _blocks(people):
+    """Slices of the people, each compared with itself and those behind it, that hold no more than BLOCK cosines."""
+    step = max(BLOCK // max(people, 1), 1)
+    return [slice(begin, begin + step) for begin in range(0, people, step)]
 
 
 def _to_mean(embeddings, labels, sums):

@@ -231,3 +231,21 @@ def test_variables_without_values_leave_nothing_behind():
     after = keras.layers.Dense(2)
     after.build((None, 3))
     assert np.isfinite(after.get_weights()[0]).all()
+
+
+def test_scores_in_blocks_only_where_a_step_comes_out_the_same(monkeypatch):
+    model = models.FaceModel(small_model(), models.NormDense(4), [losses.ArcfaceLoss()])
+    with pytest.raises(ValueError, match="logit_blocks=2 needs the JAX backend"):
+        model.split_logits(2)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    model.split_logits(2)
+    for head, loss in (
+        (models.NormDense(4), losses.CurricularFaceLoss()),  # remembers
+        (models.NormDense(4), losses.ElasticFaceLoss()),  # draws
+        (models.NormDense(4), losses.AcrTripLoss()),  # compares images
+        (models.NormDenseVPL(units=4), losses.ArcfaceLoss()),
+    ):
+        model = models.FaceModel(small_model(), head, [loss])
+        with pytest.raises(ValueError, match="needs the scores of all images of a step together"):
+            model.split_logits(2)
+        model.split_logits(1)

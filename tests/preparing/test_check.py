@@ -102,7 +102,7 @@ def test_alignment_check(workdir, people):
     }  # fmt: skip
 
 
-def test_names_against_faces(workdir):
+def test_names_against_faces(workdir, monkeypatch):
     """Images are grey levels of 16 people in 16 directions, with one person under two names and one image misplaced."""
     rng, truth = np.random.default_rng(0), [*range(14), 3]
     for k, who in enumerate(truth):
@@ -117,6 +117,7 @@ def test_names_against_faces(workdir):
 
     evalbin.write_bin("e.bin", [open(f"faces/p{k:02d}/0.png", "rb").read() for k in (4, 4)], [True])
     report = Report("check", "faces")
+    monkeypatch.setattr(people_module, "BLOCK", 50)  # people compared in blocks
     check_people(sources.open_source("faces"), Embedder(embed), report, ["e.bin"])
     reasons = [(row["person"], row["reason"].split("?")[0], os.path.basename(row["file"])) for row in report.rows]
     assert ("p03", "one person under two names", "") in reasons and (

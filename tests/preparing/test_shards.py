@@ -94,6 +94,7 @@ def test_check_finds_pairs_of_different_parts(workdir, folder):
     assert many["skipped"] == one["skipped"] and many["duplicate"] == one["duplicate"] == 1 and one["corrupt"] == 1
     for wrong in (("--shard", "0/2"), ("--engine", "ray"), ("--into", "looks")):
         assert run("check", "faces", *wrong) == 1
+    assert run("check", "faces", "--into", "looks", "--shard", "0/2", "--model", "m.keras") == 1
 
 
 def test_engine(workdir, record):

@@ -37,7 +37,7 @@ assert keras.backend.backend() == "jax"
 from facetrainer import losses, models, weights
 from facetrainer.cli import evaluate, prepare
 from helpers import make, sgd, tiny_model
-tt = make({record!r}, eval_paths=[{bin!r}], basic_model=tiny_model(), report=True)
+tt = make({record!r}, eval_paths=[{bin!r}], basic_model=tiny_model(), report=True, logit_blocks=2, partial_fc_sample_rate=0.6)
 tt.train([{{"loss": losses.ArcfaceLoss(scale=8), "epoch": 2, "scale": (4, 8), "optimizer": sgd()}}])
 assert len(tt.my_history.history["loss"]) == 2
 assert prepare.main(["convert", {record!r}, "shards", "--to", "tfrecord"]) == 0
