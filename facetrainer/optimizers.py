@@ -9,6 +9,7 @@ import logging
 import types
 
 import keras
+from keras import ops
 
 from facetrainer import distributed
 from facetrainer.utils.keras_compat import skip_all_reduce
@@ -17,20 +18,32 @@ log = logging.getLogger("facetrainer")
 
 
 class _Decoupled:
-    """Mixed into a Keras optimizer: translates `weight_decay` on the way in and out."""
+    """Mixed into a Keras optimizer: translates `weight_decay` on the way in and out.
 
-    def __init__(self, weight_decay, learning_rate, **kwargs):
+    With `decay_on="weights"` it leaves out what has one dimension: biases, normalisation's scales and offsets, slopes of PReLU.
+    """
+
+    def __init__(self, weight_decay, learning_rate, decay_on="all", **kwargs):
+        if decay_on not in ("all", "weights"):
+            raise ValueError(f"{type(self).__name__}: expected decay_on='all' or 'weights'. Received: {decay_on!r}")
         if not isinstance(learning_rate, (int, float)) or learning_rate <= 0:
             raise ValueError(
                 f"{type(self).__name__}: expected learning_rate as a number above 0, schedules are Train's lr_* arguments. "
                 f"Received: {learning_rate!r}"
             )
         super().__init__(learning_rate=learning_rate, weight_decay=weight_decay / learning_rate, **kwargs)
-        self.first_rate, self.decoupled_weight_decay = learning_rate, weight_decay
+        self.first_rate, self.decoupled_weight_decay, self.decay_on = learning_rate, weight_decay, decay_on
 
     def get_config(self):
-        changed = {"weight_decay": self.decoupled_weight_decay, "learning_rate": self.first_rate}
+        changed = {
+            "weight_decay": self.decoupled_weight_decay,
+            "learning_rate": self.first_rate,
+            "decay_on": self.decay_on,
+        }
         return {**super().get_config(), **changed}
+
+    def _use_weight_decay(self, variable):
+        return super()._use_weight_decay(variable) and (self.decay_on == "all" or len(variable.shape) > 1)
 
 
 @keras.saving.register_keras_serializable("face")
@@ -167,12 +180,13 @@ def needs_loss_scale(model: keras.Model) -> bool:
     return any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
 
 
-def clip_over_replicas(optimizer: keras.optimizers.Optimizer, norm: float) -> None:
+def clip_over_replicas(optimizer: keras.optimizers.Optimizer, norm: float, mine: list[bool] | None = None) -> None:
     """Clips the gradient of all replicas together to a norm; Keras's `global_clipnorm` clips that of each.
 
     Args:
         optimizer: Changed in place.
         norm: Largest norm.
+        mine: For each variable whether its gradient counts and is clipped. Defaults to all.
     """
     import tensorflow as tf
 
@@ -182,10 +196,34 @@ def clip_over_replicas(optimizer: keras.optimizers.Optimizer, norm: float) -> No
     def apply(gradients, trainable_variables=None):
         replicas = tf.distribute.get_replica_context()
         whole = replicas.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
-        clipped, _ = tf.clip_by_global_norm(whole, norm)
+        clipped = _clipped(whole, norm, mine or [True] * len(whole))
         plain([one / replicas.num_replicas_in_sync for one in clipped], trainable_variables)
 
     object.__setattr__(inner, "apply", apply)
+
+
+def clip_part(optimizer: keras.optimizers.Optimizer, norm: float, mine: list[bool], replicas: int = 1) -> None:
+    """Clips the gradient of some variables together to a norm; that of the others is left as it is.
+
+    Args:
+        optimizer: Built; changed in place.
+        norm: Largest norm.
+        mine: For each variable that it trains whether it is one of them.
+        replicas: Of the `tf.distribute` strategy. Defaults to `1`.
+    """
+    if replicas > 1:
+        clip_over_replicas(optimizer, norm, mine)
+        return
+    inner = inner_of(optimizer)
+    plain = inner._clip_gradients
+    object.__setattr__(inner, "_clip_gradients", lambda gradients: _clipped(plain(gradients), norm, mine))
+
+
+def _clipped(gradients, norm, mine):
+    chosen = [g for g, is_mine in zip(gradients, mine, strict=True) if is_mine]
+    length = ops.sqrt(sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in chosen))
+    factor = norm / ops.maximum(length, norm)
+    return [g * ops.cast(factor, g.dtype) if is_mine else g for g, is_mine in zip(gradients, mine, strict=True)]
 
 
 def sharpness_aware_step(model: keras.Model, rho: float, step, data) -> dict:

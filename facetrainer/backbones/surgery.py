@@ -47,13 +47,26 @@ def with_config(model: keras.Model, wanted: Callable[[layers.Layer], dict]) -> k
 
 
 def add_l2_regularizer_2_model(
-    model, weight_decay, custom_objects=None, apply_to_batch_normal=False, apply_to_bias=False
+    model, weight_decay, custom_objects=None, apply_to_batch_normal=False, apply_to_bias=False, on="weights"
 ) -> keras.Model:
-    """Copy with L2(weight_decay / 2) on Dense and convolution kernels, BN gammas and betas, PReLU alphas; weights kept.
+    """Copy with L2(weight_decay / 2) on Dense and convolution kernels; weights kept.
 
-    The loss grows by weight_decay / 2 · Σw²: the gradient is weight_decay · w, as in MXNet and torch. Batch
-    normalisation (and PReLU) and biases only when asked for.
+    The loss grows by weight_decay / 2 · Σw²: the gradient is weight_decay · w, as in MXNet and torch.
+
+    Args:
+        model: Basic model.
+        weight_decay: Strength.
+        custom_objects: Not needed.
+        apply_to_batch_normal: Scales and offsets of normalisation and slopes of PReLU as well. Defaults to `False`.
+        apply_to_bias: Biases as well. Defaults to `False`.
+        on: `"weights"`, as AdaFace and CVLface, or `"all"`, as arcface_torch and MXNet: both of the above. Defaults to `"weights"`.
+
+    Raises:
+        ValueError: `on` is something else.
     """
+    if on not in ("weights", "all"):
+        raise ValueError(f"add_l2_regularizer_2_model: expected on='weights' or 'all'. Received: {on!r}")
+    apply_to_batch_normal, apply_to_bias = apply_to_batch_normal or on == "all", apply_to_bias or on == "all"
     suffixes = ["kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer"]
     suffixes += ["bias_regularizer"] if apply_to_bias else []
     suffixes += ["gamma_regularizer", "beta_regularizer", "alpha_regularizer"] if apply_to_batch_normal else []

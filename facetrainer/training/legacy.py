@@ -59,6 +59,8 @@ class Train:
         pretrained: Weights file, loaded once the head is built.
         batch_size: For each device of `facetrainer.devices`, or replica of the strategy, in whose scope this is made. Defaults to `128`.
         lr_base: First learning rate. Defaults to `0.001`.
+        lr_batch: Images a step, of all devices together, that `lr_base` and `lr_min` are meant for: with another batch they grow and shrink
+            with it (Goyal et al., arXiv:1706.02677, section 2.1). Defaults to `0`, they are taken as they are.
         lr_decay: See `callbacks.read_schedule`. Defaults to `0.05`.
         lr_decay_steps: See `callbacks.read_schedule`. Defaults to `0`.
         lr_min: Lowest rate, and where a warmup begins. Defaults to `1e-6`.
@@ -110,7 +112,7 @@ class Train:
         mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
         steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
         partial_fc_sample_rate=1.0, trusted=False, stop_after=0, report=True, people_per_batch=0, images_per_person=0,
-        epoch_size=0, lr_schedule_file=None, output_wd_multiply=None, logit_blocks=1,
+        epoch_size=0, lr_schedule_file=None, output_wd_multiply=None, logit_blocks=1, lr_batch=0,
     ):  # fmt: skip
         _refuse(locals())
         self.report = report
@@ -131,9 +133,14 @@ class Train:
             augmentations = augment.from_status(random_status, random_cutout_mask_area=random_cutout_mask_area)
         vpl = {"start_iters": vpl_start_iters, "allowed_delta": vpl_allowed_delta} if vpl_start_iters >= 0 else None
         shown = 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
+        times = batch_size * devices / lr_batch if lr_batch else 1.0
+        if times != 1:
+            log.info(
+                "lr_base %g for %d images a step: %g for %d", lr_base, lr_batch, lr_base * times, batch_size * devices
+            )
         self.config = TrainConfig(
             data_path=data_path, stem=stem, suffix=suffix or ".keras", batch_size=batch_size * devices, replicas=replicas,
-            lr={"lr_base": lr_base, "lr_decay": lr_decay, "lr_decay_steps": lr_decay_steps, "lr_min": lr_min,
+            lr={"lr_base": lr_base * times, "lr_decay": lr_decay, "lr_decay_steps": lr_decay_steps, "lr_min": lr_min * times,
                 "lr_warmup_steps": lr_warmup_steps, **_listed(lr_schedule_file)},
             options=StageOptions(mixup=float(mixup_alpha), sam_rho=float(sam_rho), image_per_class=image_per_class,
                                  sample_rate=partial_fc_sample_rate, stop_after=stop_after, vpl=vpl),

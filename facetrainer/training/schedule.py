@@ -41,6 +41,7 @@ class StageOptions:
         balanced: Exponent by which identities are drawn evenly, 0 to 1.
         accumulate: Batches whose gradients make one step.
         clip: Largest norm of the whole gradient; 0 is off.
+        clip_embedder: Largest norm of the basic model's gradient, the head's is left as it is; 0 is off.
         image_per_class: Images of an identity in a batch; 0 draws images one by one.
         sample_rate: Part of the classes that a step trains on.
         stop_after: Epochs without a better accuracy on the last evaluation set after which the stage ends; 0 is off.
@@ -58,6 +59,7 @@ class StageOptions:
     balanced: float = 0.0
     accumulate: int = 1
     clip: float = 0.0
+    clip_embedder: float = 0.0
     image_per_class: int = 0
     sample_rate: float = 1.0
     stop_after: int = 0
@@ -160,7 +162,7 @@ KEYS = {
     "centerloss": 0, "triplet": 0, "distill": 0,
     "freeze": None, "layer_rates": None,
     "scale": None, "margin": None, "ema": 0, "sam_rho": None, "mixup": None, "balanced": 0, "accumulate": 1,
-    "clip": 0, "stop_after": None, "prelogits_norm_loss_factor": 0,
+    "clip": 0, "clip_embedder": 0, "stop_after": None, "prelogits_norm_loss_factor": 0,
 }  # fmt: skip
 
 
@@ -222,6 +224,7 @@ def _options(entry, stage, defaults):
         "balanced": float(entry["balanced"]) if entry.get("balanced") is True else _number(entry, "balanced", most=1),
         "accumulate": _number(entry, "accumulate", int, 1),
         "clip": _number(entry, "clip"),
+        "clip_embedder": _number(entry, "clip_embedder"),
         "stop_after": _number(entry, "stop_after", int),
     }
     given = {name: value for name, value in given.items() if value is not None}
@@ -256,6 +259,10 @@ def _check_stage(stage):
         raise ValueError(f"'mixup' gives an image two people: {name} needs images of one. Leave one of them out.")
     if options.mixup and (stage.distills or stage.needs_groups):
         raise ValueError("'mixup' goes with softmax and margin losses alone. Leave it out.")
+    if options.clip and options.clip_embedder:
+        raise ValueError(
+            "'clip' is for the whole gradient, 'clip_embedder' for the basic model's. Leave one of them out."
+        )
     if options.ema == 1:
         raise ValueError("'ema' 1 never moves. Use 0.999 or so.")
 

@@ -164,8 +164,12 @@ def _compile(model, spec, carried, template, config, said):
         keras.optimizers.get(template), model.trainable_variables, before, optimizers.needs_loss_scale(model), carried.forget,
         **{name: value for name, value in options.items() if value is not None},
     )  # fmt: skip
+    embedders = {id(v) for v in model.embedder.trainable_variables}
     if spec.options.clip and config.replicas > 1:
         optimizers.clip_over_replicas(new, spec.options.clip)
+    if spec.options.clip_embedder:
+        mine = [id(v) in embedders for v in model.trainable_variables]
+        optimizers.clip_part(new, spec.options.clip_embedder, mine, config.replicas)
     carried.forget = None
     if spec.options.layer_rates:
         optimizers.set_layer_rates(new, _factors(spec, model))

@@ -167,6 +167,18 @@ def test_a_ramp_reads_the_margin_from_a_weight():
     assert loss.get_config()["scale"] == 64
 
 
+@pytest.mark.parametrize("cls", [losses.ArcfaceLoss, losses.CosFaceLoss])
+def test_other_classes_that_are_too_near_are_filtered(cls):
+    """arcface_torch: a mask of cosines above the threshold, the label's place aside, sets them to 0 before margin and scale."""
+    loss, cosine = cls(scale=16, interclass_filtering_threshold=0.3), OUTPUTS["cosine"].copy()
+    dirty = cosine > 0.3
+    dirty[np.arange(B), LABELS] = False
+    assert dirty.any() and cosine[np.arange(B), LABELS].max() > 0.3
+    expected = cls(scale=16)(LABELS, np.where(dirty, 0.0, cosine).astype("float32"))
+    np.testing.assert_allclose(loss(LABELS, cosine), expected, rtol=1e-6)
+    assert cls.from_config(loss.get_config()).interclass_filtering_threshold == 0.3
+
+
 def test_notes_for_the_logs():
     for name, cls in losses.REGISTRY.items():
         loss = make(name, dict(CASES)[name])

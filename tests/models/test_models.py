@@ -166,6 +166,24 @@ def test_sgdw_is_tensorflow_addons_sgdw():
     assert again.get_config() == optimizers.SGDW(0.01, 0.1, momentum=0.9).get_config()
 
 
+@pytest.mark.parametrize(("decay_on", "bias"), [("all", 0.99), ("weights", 1.0)])
+def test_decay_of_all_or_of_weights(decay_on, bias):
+    layer = keras.layers.Dense(2)
+    layer.build((None, 2))
+    for v in layer.weights:
+        v.assign(np.ones(v.shape))
+    optimizer = optimizers.AdamW(0.01, 0.1, decay_on=decay_on)
+    optimizer.build(layer.weights)
+    optimizer.apply([np.zeros(v.shape, "float32") for v in layer.weights])
+    np.testing.assert_allclose(layer.kernel, 0.99, rtol=1e-6)
+    np.testing.assert_allclose(layer.bias, bias, rtol=1e-6)
+    assert optimizers.AdamW.from_config(optimizer.get_config()).decay_on == decay_on
+    model = models.add_l2_regularizer_2_model(small_model(activation="prelu"), 1e-3, on=decay_on)
+    has = {name: getattr(model.get_layer(layer), f"{name}_regularizer") is not None
+           for layer, name in (("stem_conv", "kernel"), ("stem_bn", "gamma"), ("stem_act", "alpha"))}  # fmt: skip
+    assert has == {"kernel": True, "gamma": decay_on == "all", "alpha": decay_on == "all"}
+
+
 def test_mixed_precision_trains():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

@@ -38,6 +38,20 @@ def test_lengths_in_batches_and_warmup():
     assert cb.read_schedule(0.1, 0.1, [2, 4], 0, 1)(0.5) == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize(("epochs", "warmup"), [(20, 0), (20, 2), (7, 1)])
+def test_linear_is_arcface_torchs_polynomial_of_power_1(epochs, warmup):
+    """Its closed form: lr · k / w up to step w, then lr · (1 − (k − w) / (t − w)), t the last step."""
+    steps, base = 13, 0.1
+    schedule, w, t = cb.read_schedule(base, "linear", epochs - warmup, 0, warmup), warmup * steps, epochs * steps
+    for k in range(t + 5):
+        expected = base * k / w if k < w else base * (1 - (min(k, t) - w) / (t - w))
+        assert schedule(k / steps) == pytest.approx(expected, abs=1e-12), k
+    assert cb.read_schedule(base, "linear", 1000, 0, 0, steps_per_epoch=50) == cb.Linear(base, 20)
+    for decay, length in (("lin", 20), ("linear", 1), ("linear", [2, 4])):
+        with pytest.raises(ValueError, match="lr_decay"):
+            cb.read_schedule(0.1, decay, length)
+
+
 def test_rate_follows_the_epoch_when_steps_change():
     """Half an epoch is half an epoch, with 4 steps or with 8."""
 

@@ -119,6 +119,23 @@ def test_accumulation_moves_every_second_batch_and_clipping_bounds_the_step(reco
     assert moved[1] == 0 and 0 < moved[0] <= 0.05 * 0.01 * 1.001
 
 
+def test_the_embedders_gradient_is_clipped_alone(record, workdir):
+    watch = Watch(lambda model: [arrays(model.embedder.trainable_variables), arrays(model.head.trainable_variables)])
+    stage = {"accumulate": 2, "clip_embedder": 0.01, "optimizer": keras.optimizers.SGD(0.05)}
+    run(record, callback=watch, lr_base=0.05, stage=stage)
+    moved = [[np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(*part, strict=True))) for part in zip(first, second, strict=True)]
+             for first, second in zip(watch.seen, watch.seen[1:])]  # fmt: skip
+    assert moved[0][0] == pytest.approx(0.05 * 0.01, rel=1e-3) and moved[0][1] > 0.05 * 0.01 * 3 and moved[1] == [0, 0]
+    with pytest.raises(ValueError, match="'clip' is for the whole gradient"):
+        train.parse_schedule({**STAGE, "clip": 1, "clip_embedder": 1})
+
+
+def test_the_rate_follows_the_batch_where_it_is_asked_to(record, workdir):
+    trainer = run(record, batch_size=6, lr_base=0.1, lr_min=0.01, lr_batch=12, lr_decay="linear", lr_decay_steps=4)
+    assert trainer.config.lr["lr_base"] == pytest.approx(0.05) and trainer.config.lr["lr_min"] == pytest.approx(0.005)
+    assert trainer.my_history.history["lr"][0] == pytest.approx(0.05 - 0.045 / 4 * (1 - 1 / 8), rel=1e-3)
+
+
 def test_stage_options_end_with_their_stage(record, workdir):
     trainer = make(record)
     trainer.train([{**STAGE, "optimizer": sgd(), "clip": 1.0, "ema": 0.9, "sam_rho": 0.05}, STAGE])

@@ -10,6 +10,7 @@ from facetrainer.training.callbacks.ramp import Ramp
 from facetrainer.training.callbacks.schedules import (
     Cosine,
     Exponential,
+    Linear,
     Listed,
     Steps,
     constant_scheduler,
@@ -20,7 +21,7 @@ from facetrainer.training.callbacks.schedules import (
 from facetrainer.training.callbacks.stopping import Gently_stop_callback
 
 __all__ = [
-    "Clock", "Cosine", "Doctor", "Every", "ExitOnNaN", "Exponential", "Gently_stop_callback", "LearningRate", "Listed",
+    "Clock", "Cosine", "Doctor", "Every", "ExitOnNaN", "Exponential", "Gently_stop_callback", "LearningRate", "Linear", "Listed",
     "My_history", "NanError", "NextEpoch", "Patience", "Ramp", "Steps", "Timed", "Within", "constant_scheduler",
     "exp_scheduler", "read_listed", "read_schedule",
 ]  # fmt: skip

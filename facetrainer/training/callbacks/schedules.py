@@ -73,6 +73,25 @@ class Cosine:
 
 
 @dataclasses.dataclass(frozen=True)
+class Linear:
+    """A straight line from lr_base to lr_min over `length` epochs, step by step, after a linear warmup; then lr_min.
+
+    arcface_torch's PolynomialLRWarmup of power 1 with lr_min = 0, and its num_epoch = warmup + length.
+    """
+
+    lr_base: float
+    length: float
+    lr_min: float = 0.0
+    warmup: float = 0
+
+    def __call__(self, epoch):
+        if epoch < self.warmup:
+            return _warm(self, epoch)
+        left = max(1 - (epoch - self.warmup) / self.length, 0.0)
+        return self.lr_min + (self.lr_base - self.lr_min) * left
+
+
+@dataclasses.dataclass(frozen=True)
 class Listed:
     """Rates by the epoch that they begin with, as facenet's learning_rate_schedule.txt; training ends before epoch `end`."""
 
@@ -129,17 +148,31 @@ def read_schedule(
     """Train's `lr_*` arguments → schedule; `listed` is one that was read from a file, in their place.
 
     `lr_decay_steps`: up to 1 exponential by epoch; a list of epochs: steps; above 1 cosine with restarts over so many
-    epochs, from 500 on over so many batches, counted with `steps_per_epoch` of the first stage.
+    epochs, from 500 on over so many batches, counted with `steps_per_epoch` of the first stage. With `lr_decay="linear"` a
+    straight line to lr_min over as many, and no restart.
     """
     if listed is not None:
         return Listed(**listed)
+    if isinstance(lr_decay, str):
+        _check_linear(lr_decay, lr_decay_steps)
     if isinstance(lr_decay_steps, (list, tuple, np.ndarray)):
         return Steps(lr_base, tuple(float(s) for s in lr_decay_steps), lr_decay, 0.0, lr_warmup_steps)
     if lr_decay_steps <= 1:
         return Exponential(lr_base, lr_decay, lr_min, lr_warmup_steps)
     unit = steps_per_epoch if lr_decay_steps >= 500 else 1
     warmup = lr_warmup_steps / unit
+    if lr_decay == "linear":
+        return Linear(lr_base, lr_decay_steps / unit, lr_min, warmup)
     return Cosine(lr_base, lr_decay_steps / unit, lr_decay, lr_min, warmup)
+
+
+def _check_linear(lr_decay, lr_decay_steps):
+    if lr_decay != "linear":
+        raise ValueError(f"lr_decay: expected a number or 'linear'. Received: {lr_decay!r}")
+    if isinstance(lr_decay_steps, (list, tuple, np.ndarray)) or lr_decay_steps <= 1:
+        raise ValueError(
+            f"lr_decay='linear' needs lr_decay_steps above 1, the epochs from the warmup's end to lr_min. Received: {lr_decay_steps!r}"
+        )
 
 
 def exp_scheduler(epoch, lr_base, decay_rate=0.05, lr_min=0, warmup_steps=0):
