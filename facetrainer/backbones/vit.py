@@ -13,16 +13,20 @@ from facetrainer.backbones import register
 @register("vit_s", tail="F", width=512, depth=12)
 @register("vit_b", tail="F", width=512, depth=24)
 @register("vit_l", tail="F", width=768, depth=24)
-def build(name, input_shape, width, depth, heads=8, patch=9, mlp_ratio=4, drop_path=0.0):
+def build(name, input_shape, width, depth, heads=8, patch=9, mlp_ratio=4, drop_path=0.0, mask_ratio=0.0):
     """Image (H, W, C) → (1, 1, width); pixels left over at the right and below are not looked at. arcface_torch's tail is "F".
 
-    `drop_path` is the last unit's rate of stochastic depth (arcface_torch: 0.1; the first unit's is 0).
+    `drop_path` is the last unit's rate of stochastic depth (arcface_torch: 0.1; the first unit's is 0). `mask_ratio` is the chance of a
+    patch to be hidden in training: nobody attends to it, and a learnt vector takes its place at the end (arcface_torch: 0.05 of
+    ViT-B and L, an exact share there).
     """
     inputs = layers.Input(input_shape)
     x = patches(inputs, patch, width)
+    hidden = hide(x, mask_ratio) if mask_ratio else None
     for unit in range(depth):
-        x = encoder(x, width, heads, mlp_ratio, drop_path * unit / (depth - 1), f"unit{unit + 1}")
+        x = encoder(x, width, heads, mlp_ratio, drop_path * unit / (depth - 1), f"unit{unit + 1}", hidden)
     x = layers.LayerNormalization(epsilon=1e-5, name="norm")(x)
+    x = x if hidden is None else instead(x, hidden, width)
     x = _dense(layers.Flatten(name="tokens")(x), width, "joined", use_bias=False)
     x = layers.BatchNormalization(momentum=0.9, epsilon=2e-5, name="joined_bn")(x)
     return keras.Model(inputs, layers.Reshape((1, 1, width), name="map")(x), name=name)
@@ -40,21 +44,39 @@ def patches(x, patch, width):
     return layers.EinsumDense("btp,pw->btw", (height * wide, width), **options)(x)
 
 
-def encoder(x, width, heads, mlp_ratio, drop_path, name):
-    y = attention(layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm1")(x), width, heads, name)
+def hide(x, ratio):
+    """(B, tokens, width) → (B, tokens, 1): 1 where a token is hidden in training, else 0."""
+    ones = layers.Rescaling(0.0, 1.0, name="mask_ones")(ops.mean(x, axis=-1, keepdims=True))
+    seen = layers.Dropout(ratio, name="mask_drop")(ones)  # 0 or 1 / (1 − ratio)
+    return layers.ReLU(name="mask_hidden")(layers.Rescaling(-1.0, 1.0, name="mask_not_seen")(seen))
+
+
+def instead(x, hidden, width):
+    """Tokens, with a learnt vector in the places of hidden ones."""
+    seen = layers.Rescaling(-1.0, 1.0, name="mask_seen")(hidden)
+    token = _dense(hidden, width, "mask_token", use_bias=False)
+    return layers.Add(name="mask_add")([layers.Multiply(name="mask_multiply")([x, seen]), token])
+
+
+def encoder(x, width, heads, mlp_ratio, drop_path, name, hidden=None):
+    y = attention(layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm1")(x), width, heads, name, hidden)
     x = layers.Add(name=f"{name}_add1")([x, _dropped(y, drop_path, f"{name}_drop1")])
     y = _dense(layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm2")(x), width * mlp_ratio, f"{name}_fc1")
     y = _dense(layers.Activation("relu6", name=f"{name}_act")(y), width, f"{name}_fc2")
     return layers.Add(name=f"{name}_add2")([x, _dropped(y, drop_path, f"{name}_drop2")])
 
 
-def attention(x, width, heads, name):
-    """softmax(q kᵀ / √d) v in every head (Vaswani et al., arXiv:1706.03762, eq. 1); q, k and v without bias."""
+def attention(x, width, heads, name, hidden=None):
+    """softmax(q kᵀ / √d) v in every head (Vaswani et al., arXiv:1706.03762, eq. 1); q, k and v without bias; hidden tokens get no share."""
     tokens, size = x.shape[1], width // heads
     split = [_dense(x, width, f"{name}_{part}", use_bias=False) for part in ("q", "k", "v")]
     split = [layers.Permute((2, 1, 3))(layers.Reshape((tokens, heads, size))(one)) for one in split]
     q, k, v = split
-    scores = layers.Softmax(name=f"{name}_softmax")(ops.matmul(q * size**-0.5, ops.transpose(k, (0, 1, 3, 2))))
+    scores = ops.matmul(q * size**-0.5, ops.transpose(k, (0, 1, 3, 2)))
+    if hidden is not None:
+        far = layers.Rescaling(-1e4, name=f"{name}_hidden")(layers.Reshape((1, 1, tokens))(hidden))
+        scores = layers.Add(name=f"{name}_scores")([scores, far])
+    scores = layers.Softmax(name=f"{name}_softmax")(scores)
     y = layers.Permute((2, 1, 3))(ops.matmul(scores, v))
     return _dense(layers.Reshape((tokens, width))(y), width, f"{name}_proj")
 

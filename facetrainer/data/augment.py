@@ -12,6 +12,7 @@ import numpy as np
 from facetrainer.data import images
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 LEVELS = np.arange(256, dtype=np.uint8)
 GREY = np.tile([0.299, 0.587, 0.114], (3, 1))  # red, green, blue → grey, three times
 
@@ -126,16 +127,95 @@ class Erase:
 
 @dataclasses.dataclass(frozen=True)
 class LowResolution:
-    """Shrunk to 30–60 % and enlarged again, `probability` of the images."""
+    """Shrunk to 30–60 % (`least` to `most`) and enlarged again, `probability` of the images; with `any_filter` by filters drawn for each."""
 
     probability: float = 0.2
+    least: float = 0.3
+    most: float = 0.6
+    any_filter: bool = False
 
     def __call__(self, image, rng):
         if rng.random() >= self.probability:
             return image
-        factor, (height, width) = rng.uniform(0.3, 0.6), image.shape[:2]
-        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        return cv2.resize(small, (width, height))
+        factor, (height, width) = rng.uniform(self.least, self.most), image.shape[:2]
+        filters = rng.choice(FILTERS, 2) if self.any_filter else (cv2.INTER_AREA, cv2.INTER_LINEAR)
+        size = max(int(width * factor), 1), max(int(height * factor), 1)
+        small = cv2.resize(image, size, interpolation=int(filters[0]))
+        return cv2.resize(small, (width, height), interpolation=int(filters[1]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """Black outside a window of `least` to all of the area, sides 3:4 to 4:3, of `probability` of the images; nothing moves.
+
+    AdaFace's crop (Kim et al., CVPR 2022, arXiv:2204.00964, section 4.1).
+    """
+
+    probability: float = 0.2
+    least: float = 0.2
+
+    def __call__(self, image, rng):
+        if rng.random() >= self.probability:
+            return image
+        rows, columns = image.shape[:2]
+        area, ratio = rng.uniform(self.least, 1) * rows * columns, np.exp(rng.uniform(-1, 1) * np.log(4 / 3))
+        height, width = min(round(np.sqrt(area / ratio)), rows), min(round(np.sqrt(area * ratio)), columns)
+        top, left = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
+        seen = np.zeros_like(image)
+        seen[top : top + height, left : left + width] = image[top : top + height, left : left + width]
+        return seen
+
+
+@dataclasses.dataclass(frozen=True)
+class Jitter:
+    """Brightness, contrast and saturation times 1 ± `strength`, in random order, `probability` of the images: torchvision's ColorJitter."""
+
+    probability: float = 0.2
+    strength: float = 0.5
+
+    def __call__(self, image, rng):
+        if rng.random() >= self.probability:
+            return image
+        for number in rng.permutation(3):
+            factor = 1 + rng.uniform(-self.strength, self.strength)
+            if number == 0:
+                image = _per_channel(image, factor, 0)
+            elif number == 1:
+                image = _per_channel(image, factor, cv2.mean(_grey(image))[0] * (1 - factor))
+            else:
+                image = _blend(_grey(image), image, factor)
+        return image
+
+
+@dataclasses.dataclass(frozen=True)
+class Sometimes:
+    """Another augmentation, for `probability` of the images."""
+
+    augmentation: Augmentation
+    probability: float = 0.2
+
+    def __call__(self, image, rng):
+        return self.augmentation(image, rng) if rng.random() < self.probability else image
+
+
+def adaface() -> list:
+    """AdaFace's: mirroring, and each for a fifth of the images a window, low resolution and other light.
+
+    Reference:
+        Kim et al., CVPR 2022, arXiv:2204.00964, section 4.1, with the values of their code.
+    """
+    return [flip, Window(), LowResolution(0.2, 0.2, 1.0, any_filter=True), Jitter()]
+
+
+def gridsample() -> list:
+    """CVLface's gridsample_v1: mirroring, size 0.8 to 1.2, and each for a fifth of the images a rotation up to 20°, two operations of
+    RandAugment on colours, blur, and a grey square.
+    """
+    colours = RandAugment(2, 10 * 14 / 30)
+    colours.available_ops = [name for name in FACE_OPERATIONS if not name.startswith("Shear")]
+    square = RandAugment(1, 10.0, cutout_const=28.0)
+    square.available_ops = ["Cutout"]
+    return [flip, Affine(0, 0.2, 0), Sometimes(Affine(20, 0, 0)), colours, Blur(0.2), Sometimes(square)]
 
 
 @dataclasses.dataclass(frozen=True)

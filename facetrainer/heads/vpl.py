@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from facetrainer.heads.cosine import NormDense, cosines
-from facetrainer.utils.tensors import unit
+from facetrainer.utils.tensors import last_rows, unit
 
 
 @keras.saving.register_keras_serializable("face")
@@ -49,9 +49,7 @@ class NormDenseVPL(NormDense):
         return cosine, labels
 
     def _remember(self, direction, labels):
-        """Images of one person all write the last one's row, so that the order of writing does not matter."""
-        rows = ops.arange(labels.shape[0])
-        last = ops.max(ops.where(labels[:, None] == labels[None], rows[None], -1), axis=1)
-        self.queue.assign(ops.scatter_update(self.queue, labels[:, None], ops.take(direction, last, axis=0)))
+        rows = ops.take(direction, last_rows(labels), axis=0)
+        self.queue.assign(ops.scatter_update(self.queue, labels[:, None], rows))
         self.seen.assign(ops.scatter_update(self.seen, labels[:, None], ops.zeros(labels.shape) + self.step))
         self.step.assign(self.step + 1.0)

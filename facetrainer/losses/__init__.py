@@ -8,6 +8,7 @@ import keras
 from facetrainer.losses.base import REGISTRY, FaceLoss, cross_entropy, register, slots, sparse
 from facetrainer.losses.center import CenterLoss, CenterLossCosine, PrelogitsNormLoss
 from facetrainer.losses.distillation import (
+    AdaDistillLoss,
     DistillCosineLoss,
     DistillEuclideanLoss,
     DistillKLDivergenceLoss,
@@ -47,18 +48,19 @@ from facetrainer.losses.pair import (
     SupConLoss,
     TripletLoss,
 )
+from facetrainer.losses.sample_to_sample import USSLoss
 from facetrainer.losses.softmax import KerasLoss, MarginSoftmax, SoftmaxLoss
 from facetrainer.utils.text import unknown
 
 __all__ = [
-    "REGISTRY", "STRINGS", "AcrTripLoss", "AdaCosLoss", "AdaFaceLoss", "AirFaceLoss", "ArcBatchHardTripletLoss",
+    "REGISTRY", "STRINGS", "AcrTripLoss", "AdaCosLoss", "AdaDistillLoss", "AdaFaceLoss", "AirFaceLoss", "ArcBatchHardTripletLoss",
     "ArcfaceLoss", "ArcfaceLossSimple", "BatchAllTripletLoss", "BatchHardTripletLoss", "BatchHardTripletLossEuclidean",
     "BatchHardTripletLossEuclideanAutoAlpha", "CenterLoss", "CenterLossCosine", "CircleLoss", "CosFaceLoss",
     "CurricularFaceLoss", "DistillCosineLoss", "DistillEuclideanLoss", "DistillKLDivergenceLoss", "DistillLoss",
     "ElasticFaceLoss", "FaceLoss", "KerasLoss", "MagFaceLoss", "MarginLoss", "MarginSoftmax", "MultiSimilarityLoss",
     "NormFaceLoss", "OfflineArcTripletLoss", "OfflineTripletLoss", "PairLoss", "PrelogitsNormLoss", "SemiHardTripletLoss",
     "SoftMarginTripletLoss", "SoftmaxLoss", "SphereFaceLoss", "SphereFaceRLoss", "SupConLoss", "TripletLoss",
-    "TripletLossWapper", "cross_entropy", "distiller_loss_cosine", "distiller_loss_euclidean", "get", "over_cosines",
+    "TripletLossWapper", "USSLoss", "cross_entropy", "distiller_loss_cosine", "distiller_loss_euclidean", "get", "over_cosines",
     "register", "slots", "sparse",
 ]  # fmt: skip
 
@@ -87,6 +89,8 @@ STRINGS = {
     "multi_similarity": MultiSimilarityLoss,
     "supcon": SupConLoss,
     "distill": DistillCosineLoss,
+    "adadistill": AdaDistillLoss,
+    "uss": USSLoss,
 }
 FUNCTIONS = {distiller_loss_cosine: DistillCosineLoss, distiller_loss_euclidean: DistillEuclideanLoss}
 

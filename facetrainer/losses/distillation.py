@@ -1,9 +1,12 @@
 """Losses that draw a student's embeddings to a teacher's."""
 
+import keras
 from keras import ops
 
-from facetrainer.losses.base import FaceLoss, register
-from facetrainer.utils.tensors import unit
+from facetrainer import distributed
+from facetrainer.losses.base import FaceLoss, register, sparse
+from facetrainer.losses.margin import ArcfaceLoss
+from facetrainer.utils.tensors import last_rows, unit
 
 
 def distiller_loss_cosine(true_emb, pred_emb):
@@ -32,6 +35,10 @@ class DistillLoss(FaceLoss):
             self.map = self.add_weight((emb_shape, teacher_shape), "glorot_uniform", name="distill_emb_map")
 
     def call(self, labels, embedding, teacher, training=False):
+        return self.distance(teacher, self.mapped(embedding, teacher))
+
+    def mapped(self, embedding, teacher):
+        """The student's embedding, as wide as the teacher's."""
         if embedding.shape[-1] != teacher.shape[-1]:
             if not hasattr(self, "map"):
                 raise ValueError(
@@ -39,7 +46,7 @@ class DistillLoss(FaceLoss):
                     f"{embedding.shape[-1]}. Call attach(classes, {embedding.shape[-1]}, {teacher.shape[-1]}) first."
                 )
             embedding = ops.matmul(embedding, self.map)
-        return self.distance(teacher, embedding)
+        return embedding
 
     def distance(self, teacher, embedding):
         """(B, T), (B, T) → (B,)"""
@@ -60,6 +67,62 @@ class DistillEuclideanLoss(DistillLoss):
 
     def distance(self, teacher, embedding):
         return distiller_loss_euclidean(teacher, embedding)
+
+
+@register
+class AdaDistillLoss(DistillLoss):
+    """ArcFace among class centers that follow the teacher's embeddings; no head is trained.
+
+    In training the center of each image's person becomes α · center + (1 − α) · teacher, α = cos(student, teacher) ·
+    cos(center, teacher), both cut to (0, 1]: as long as the student is far from the teacher its center is the teacher's
+    embedding of this very image, later a mean over many. Then cos(θ + m) as in `ArcfaceLoss`.
+
+    Args:
+        margin: m. Defaults to `0.45`.
+        scale: Of the cosines. Defaults to `64.0`.
+
+    Call arguments:
+        labels: Integer tensor of shape `(batch,)`.
+        embedding: Float tensor of shape `(batch, D)`.
+        teacher: Float tensor of shape `(batch, T)`.
+
+    Returns:
+        Float tensor of shape `(batch,)`.
+
+    Reference:
+        Boutros et al., ECCV 2024, arXiv:2407.01332, eq. 7 and 8.
+    """
+
+    config, short, class_axes = ("margin", "scale"), "adadistill", {"centers": 0}
+
+    def __init__(self, margin: float = 0.45, scale: float = 64.0):
+        super().__init__()
+        self.margin, self.scale = margin, scale
+
+    def remember(self, classes, emb_shape, teacher_shape):
+        super().remember(classes, emb_shape, teacher_shape)
+        self.classes = classes
+        self.centers = distributed.add_table(
+            self, (classes, teacher_shape or emb_shape), 0, keras.initializers.RandomNormal(stddev=0.01, seed=0), trainable=False,
+            name="centers", aggregation="only_first_replica",
+        )  # fmt: skip
+
+    def call(self, labels, embedding, teacher, training=False):
+        labels, student = sparse(labels), unit(self.mapped(embedding, teacher))
+        if training:
+            self._move(labels, ops.stop_gradient(student), unit(teacher))
+        cosine = ops.matmul(student, ops.transpose(unit(self.centers)))
+        cosine = distributed.by_class(cosine)[:, : self.classes] if distributed.sharding() else cosine
+        return ArcfaceLoss(margin2=self.margin, scale=self.scale).call(labels, cosine)
+
+    def _move(self, labels, student, teacher):
+        centers = ops.take(self.centers, labels, axis=0)
+        likeness = ops.sum(student * teacher, axis=-1, keepdims=True) * ops.clip(
+            ops.sum(unit(centers) * teacher, axis=-1, keepdims=True), 1e-6, 1.0
+        )
+        alpha = ops.clip(likeness, 1e-6, 1.0)
+        rows = ops.take(alpha * centers + (1 - alpha) * teacher, last_rows(labels), axis=0)
+        self.centers.assign(ops.scatter_update(self.centers, labels[:, None], rows))
 
 
 @register

@@ -1,4 +1,4 @@
-"""Lengths of vectors, with gradients on every backend."""
+"""Lengths of vectors, with gradients on every backend; rows of one person."""
 
 from keras import ops
 
@@ -16,3 +16,13 @@ def unit(x, axis: int = -1):
 def length(x):
     """Euclidean norm, `(batch, D)` → `(batch,)`, whose gradient is 0 and not NaN for a vector of zeros."""
     return ops.sqrt(ops.maximum(ops.sum(ops.square(x), axis=-1), 1e-24))
+
+
+def last_rows(labels):
+    """For each image of a batch the number of the last one of its person: writing that one's row for all, their order does not matter.
+
+    Args:
+        labels: `(batch,)`.
+    """
+    rows = ops.arange(labels.shape[0])
+    return ops.max(ops.where(labels[:, None] == labels[None], rows[None], -1), axis=1)

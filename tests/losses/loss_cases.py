@@ -44,6 +44,8 @@ VARIANTS = {
     "SemiHardTripletLoss": [{"alpha": 0.1}],
     "SoftMarginTripletLoss": [{"scale": 1.0, "distance": "euclidean"}],
     "CircleLoss": [{"gamma": 32.0}],
+    "USSLoss": [{"margin": 0.3, "scale": 8.0}],
+    "AdaDistillLoss": [{"margin": 0.2, "scale": 16.0}],
     "DistillKLDivergenceLoss": [{"scale": 3.0}],
 }
 CASES = [
@@ -58,6 +60,9 @@ def make(name, config, teacher=0):
     loss.attach(C, D, teacher)
     if hasattr(loss, "centers"):
         loss.centers.assign(CENTERS)
+    if hasattr(loss, "latest"):
+        loss.latest.assign(CENTERS / np.linalg.norm(CENTERS, axis=1, keepdims=True))
+        loss.seen.assign(np.ones(C))
     return loss
 
 

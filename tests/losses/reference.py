@@ -399,3 +399,20 @@ def search(probes, gallery, probe_people, gallery_people):
         best.append(max(scores.values()))
         rank.append(sum(value > scores[person] for value in scores.values()) if person in scores else -1)
     return np.array(best), np.array(rank)
+
+
+def uss_begin(labels, cosine, scale):
+    rows = np.arange(len(labels))
+    far = np.where(np.arange(cosine.shape[1]) == labels[:, None], -np.inf, scale * cosine)
+    return np.mean(np.log(np.exp(far).sum(axis=1))[rows])
+
+
+def USSLoss(labels, cosine, margin=0.1, scale=64.0, begin=None):
+    b, values = uss_begin(labels, cosine, scale) if begin is None else begin, []
+    for row, label in zip(cosine, labels, strict=True):
+        total = np.log1p(np.exp(np.clip(b - scale * (row[label] - margin), -scale, scale)))
+        for k, one in enumerate(row):
+            if k != label:
+                total += np.log1p(np.exp(np.clip(scale * one - b, -scale, scale)))
+        values.append(total)
+    return np.array(values)

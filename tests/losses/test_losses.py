@@ -19,11 +19,26 @@ def truth(name, config, outputs, held=None):
     """`held`: the point at which parts without a gradient stay while `outputs` move."""
     if name.startswith("Center"):
         return getattr(reference, name)(LABELS, outputs[0], CENTERS)
+    if name in ("USSLoss", "AdaDistillLoss"):
+        cosine = truth_cosine(outputs[0])
+        if name == "AdaDistillLoss":
+            return reference.ArcfaceLoss(
+                LABELS, cosine, margin2=config.get("margin", 0.45), scale=config.get("scale", 64.0)
+            )
+        begin = None if held is None else reference.uss_begin(LABELS, truth_cosine(held[0]), config.get("scale", 64.0))
+        return reference.USSLoss(LABELS, cosine, **config, begin=begin)
     if name == "KerasLoss":
         p = np.exp(outputs[0].astype(np.float64))
         p = (p / p.sum(1, keepdims=True))[np.arange(B), LABELS]
         return -0.25 * (1 - p) ** 2 * np.log(p)
     return getattr(reference, name)(LABELS, *outputs, **config, held=held)
+
+
+def truth_cosine(embedding):
+    """To CENTERS."""
+    parts = [x.astype(np.float64) for x in (embedding, CENTERS)]
+    first, second = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in parts)
+    return first @ second.T
 
 
 def worst(found, expected):
@@ -137,6 +152,43 @@ def test_sphereface_anneals():
     assert worst(value, reference.SphereFaceLoss(LABELS, cosine, norm, step=4)) < 1e-6
     with pytest.raises(ValueError, match="margin must be 1, 2, 3 or 4. Received: 5"):
         losses.SphereFaceLoss(margin=5)
+
+
+def test_uss_remembers_the_last_image_and_begins_at_the_negatives():
+    loss, x = losses.USSLoss(), OUTPUTS["embedding"]
+    loss.attach(C, D)
+    assert (
+        np.all(ops.convert_to_numpy(loss(LABELS, x, training=True)) == 0) and float(loss.begin) == 0
+    )  # nobody is known yet
+    directions = x / np.linalg.norm(x, axis=1, keepdims=True)
+    last = [np.flatnonzero(k == LABELS)[-1] for k in range(5)]
+    np.testing.assert_allclose(ops.convert_to_numpy(loss.latest)[:5], directions[last], atol=1e-6)
+    np.testing.assert_array_equal(loss.seen, [1, 1, 1, 1, 1, 0, 0])
+    cosine = (directions @ directions[last].T).astype(np.float64)
+    value = loss(LABELS, x, training=True)
+    assert float(loss.begin) == pytest.approx(reference.uss_begin(LABELS, cosine, 64.0), rel=1e-5)
+    assert worst(value, reference.USSLoss(LABELS, cosine)) < 1e-5
+    begin = float(loss.begin)
+    loss(LABELS, -x, training=True)
+    assert float(loss.begin) == begin and loss.moved.trainable
+
+
+def test_adadistill_centers_follow_the_teacher():
+    loss, x, teacher = make("AdaDistillLoss", {}), OUTPUTS["embedding"], OUTPUTS["teacher"]
+    loss(LABELS, x, teacher)
+    np.testing.assert_array_equal(loss.centers, CENTERS)
+    loss(LABELS, x, teacher, training=True)
+    np.testing.assert_array_equal(ops.convert_to_numpy(loss.centers)[5:], CENTERS[5:])
+    directions = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, teacher, CENTERS)]
+    for k in range(5):
+        last = np.flatnonzero(k == LABELS)[-1]
+        alpha = np.clip(
+            directions[0][last] @ directions[1][last] * np.clip(directions[2][k] @ directions[1][last], 1e-6, 1),
+            1e-6,
+            1,
+        )
+        expected = alpha * CENTERS[k] + (1 - alpha) * directions[1][last]
+        np.testing.assert_allclose(ops.convert_to_numpy(loss.centers)[k], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_auto_alpha_follows_the_hardest_negatives():

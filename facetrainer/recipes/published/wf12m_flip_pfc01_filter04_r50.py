@@ -1,0 +1,12 @@
+"""arcface_torch: r50 on WebFace12M, 40 % of the labels wrong."""
+
+from facetrainer.recipes import published as common
+
+globals().update(
+    common.arcface_torch(
+        config="wf12m_flip_pfc01_filter04_r50", data="WebFace12M_FLIP40", images=12_720_066, identities=617_970,
+        network="r50", margin_list=(1.0, 0.0, 0.4), lr=0.1, weight_decay=0.0005, batch_size=128, gpus=8, num_epoch=20,
+        warmup_epoch=2, sample_rate=0.1, interclass_filtering_threshold=0.4,
+        results={"IJB-C 1e-4": 96.11},
+    )
+)  # fmt: skip

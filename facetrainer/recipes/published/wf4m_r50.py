@@ -1,0 +1,11 @@
+"""arcface_torch: r50 on WebFace4M."""
+
+from facetrainer.recipes import published as common
+
+globals().update(
+    common.arcface_torch(
+        config="wf4m_r50", data="WebFace4M", images=4_235_242, identities=205_990,
+        network="r50", margin_list=(1.0, 0.0, 0.4), lr=0.1, weight_decay=0.0005, batch_size=128, gpus=8, num_epoch=20,
+        results={},
+    )
+)  # fmt: skip
