@@ -7,6 +7,7 @@ from facetrainer.utils.text import make_console_safe, unknown
 
 COMMANDS = {
     "train": "run a recipe, or show what it would do",
+    "recipes": "what there is to train, shipped and published, with what to expect",
     "prepare": "faces in: records, folders, photos and lists into training data",
     "evaluate": "accuracy on sets of pairs: LFW, CFP-FP, AgeDB-30, your own",
     "ijb": "IJB-B and IJB-C, 1:1 and 1:N",

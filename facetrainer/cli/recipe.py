@@ -22,6 +22,7 @@ from facetrainer.utils.text import unknown
 
 legacy = later("facetrainer.training.legacy")
 SHIPPED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "recipes")
+PUBLISHED = os.path.join(SHIPPED, "published")
 
 
 def keywords() -> list[str]:
@@ -59,8 +60,13 @@ def _literal(text):
         return text
 
 
+def names(folder: str) -> list[str]:
+    """Names of the recipes in a folder of the package, sorted."""
+    return sorted(file[:-3] for file in os.listdir(folder) if file.endswith(".py") and file != "__init__.py")
+
+
 def find(name: str) -> str:
-    """Path of a recipe: a file as it is, else a shipped one by its name.
+    """Path of a recipe: a file as it is, else a shipped or a published one by its name.
 
     Args:
         name: `my_recipe.py`, `lfw_small` or `recipes/lfw_small.py`.
@@ -70,12 +76,13 @@ def find(name: str) -> str:
     """
     if os.path.exists(name):
         return name
-    stems = sorted(file[:-3] for file in os.listdir(SHIPPED) if file.endswith(".py") and file != "__init__.py")
     stem = os.path.splitext(os.path.basename(name))[0]
-    if stem in stems and os.path.dirname(name) in ("", "recipes"):
-        return os.path.join(SHIPPED, f"{stem}.py")
+    for folder in (SHIPPED, PUBLISHED):
+        if stem in names(folder) and os.path.dirname(name) in ("", "recipes", "recipes/published"):
+            return os.path.join(folder, f"{stem}.py")
     raise FileNotFoundError(
-        f"recipe {name!r} does not exist. Expected a Python file with Train's keywords and sch, or one of {', '.join(stems)}."
+        f"recipe {name!r} does not exist. Expected a Python file with Train's keywords and sch, one of {', '.join(names(SHIPPED))}, or one "
+        "that `facetrainer recipes` lists."
     )
 
 

@@ -127,7 +127,7 @@ class Erase:
 
 @dataclasses.dataclass(frozen=True)
 class LowResolution:
-    """Shrunk to 30–60 % (`least` to `most`) and enlarged again, `probability` of the images; with `any_filter` by filters drawn for each."""
+    """Shrunk to 30–60 % (`least` to `most`) and enlarged again, `probability` of the images; `any_filter` draws the filters."""
 
     probability: float = 0.2
     least: float = 0.3
