@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 
 from facetrainer.cli import run
 from facetrainer.utils import files
@@ -16,6 +17,7 @@ from facetrainer.utils.lazy import later
 from facetrainer.utils.text import shown, without_nan
 
 calibration, plots = later("facetrainer.metrics.calibration"), later("facetrainer.reporting.plots")
+sources, backends = later("facetrainer.data.sources"), later("facetrainer.metrics.backend")
 evals, np = later("facetrainer.evaluation"), later("numpy")
 quality, ensemble = later("facetrainer.metrics.quality"), later("facetrainer.evaluation.ensemble")
 
@@ -38,6 +40,11 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--centre", action="store_true", help="subtract the mean embedding of the set first")
     main.add_argument("-p", "--pca_acc", type=int, nargs="?", const=128, default=0, metavar="N",
                       help="accuracy after N principal components, learnt on the other folds, as well")  # fmt: skip
+    main.add_argument("--backend", choices=("plda", "lda"),
+                      help="score pairs by a metric learnt on training people, not by the cosine; its file lies beside the model")  # fmt: skip
+    main.add_argument(
+        "--learn-from", metavar="DATA", help="learn --backend anew from these people, who must not be those of the sets"
+    )
     main.add_argument("--folds", action="store_true", help="a table of the ten folds")
     main.add_argument(
         "--bootstrap",
@@ -64,7 +71,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(a):
     if a.calibrate and (a.centre or a.patch):
         raise ValueError("--calibrate makes thresholds for the model alone: leave out --centre and --patch.")
-    results = [_evaluated(a, pairs) for pairs in map(evals.read_pairs, a.test_bin_files)]
+    backend = _backend(a)
+    results = [_evaluated(a, pairs, backend) for pairs in map(evals.read_pairs, a.test_bin_files)]
     if a.calibrate:
         scores, same = (np.concatenate([one[key] for one in results]) for key in ("scores", "same"))
         people = np.concatenate([one["people of pairs"] + 10**9 * k for k, one in enumerate(results)], axis=1)
@@ -97,58 +105,108 @@ def _as_facenet(result, val, val_std, far):
     )
 
 
-def _evaluated(a, pairs):
+def _backend(a):
+    """The metric of `--backend`, learnt or read; None without it."""
+    if not a.backend and not a.learn_from:
+        return None
+    if not a.backend or a.calibrate or a.centre or a.patch or a.pca_acc:
+        raise ValueError(
+            "--learn-from goes with --backend, and neither with --calibrate, --centre, --patch or --pca_acc."
+        )
+    path = f"{os.path.splitext(os.path.normpath(a.basic_model))[0]}_{a.backend}.npz"
+    flip = "" if a.no_flip else a.flip
+    if a.learn_from:
+        if any(os.path.realpath(one) == os.path.realpath(a.learn_from) for one in a.test_bin_files):
+            raise ValueError(
+                f"--learn-from {a.learn_from}: a metric learnt on the very pairs it is measured on is of no use."
+            )
+        source = sources.open_source(a.learn_from)
+        found = np.concatenate(
+            list(evals.Embedder(a.basic_model, a.batch_size, trusted=a.trusted).of_source(source, flip=flip))
+        )
+        backends.fit(found, source.labels, a.backend, data=a.learn_from, mirrored=flip).save(path)
+        print(f"{path}: learnt from {len(np.unique(source.labels)):,} people, {len(source):,} images")
+    elif not os.path.exists(path):
+        raise FileNotFoundError(
+            f"{path} does not exist. Give --learn-from, a dataset of the people the model was trained on."
+        )
+    found = backends.Backend.load(path)
+    if found.about.get("mirrored", "") != flip:
+        was = found.about.get("mirrored") or "left out"
+        raise ValueError(f"{path} was learnt with mirrored images {was}. Learn it anew with --learn-from.")
+    return found
+
+
+def _evaluated(a, pairs, backend=None):
     """Prints and returns all that is asked for about one set."""
     flip = "" if a.no_flip else a.flip
     embeddings = evals.Embedder(_model(a), a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip)
-    scores, same = evals.scores_of(embeddings, centre=a.centre), pairs.same
+    scores, same = backend.scores(embeddings) if backend else evals.scores_of(embeddings, centre=a.centre), pairs.same
     result = evals.verify(scores, same, pairs.name, flip, pairs.sha256)
     print(result)
-    protocol = {**result.protocol(), "centred": "on the mean of this very set" if a.centre else "no"}
     found = {
         **dataclasses.asdict(result),
-        "protocol": protocol,
+        "protocol": {**result.protocol(), "centred": "on the mean of this very set" if a.centre else "no"},
         "scores": scores,
         "same": same,
         "people of pairs": pairs.people,
         "lengths": np.linalg.norm(embeddings, axis=1),
     }
-    val, val_std, far = evals.calculate_val(
-        np.arange(0, 4, 0.001), *(evals.unit(embeddings[k::2]) for k in (0, 1)), same
-    )
-    found["VAL@FAR=0.001"] = {"val": val, "std": val_std, "far": far}
-    print(f"  VAL@FAR=1e-3 {val:.4f} ± {val_std:.4f} at FAR {far:.5f}")
-    if pairs.from_files:
-        print(_as_facenet(result, val, val_std, far))
+    if backend:
+        found["protocol"]["score"] = _learnt(backend)
+        print(f"  scores: {found['protocol']['score']}")
+    else:
+        found |= _of_distances(a, result, embeddings, pairs)
     if a.folds:
-        for number, fold in enumerate(evals.fold_table(scores, same), 1):
-            wrong = f"{fold.false_accepts} false accepts, {fold.false_rejects} false rejects"
-            print(f"  fold {number:>2}  {fold.accuracy:.4f} at {fold.threshold:.4f}, {wrong}")
-    if a.pca_acc:
-        _, _, accuracy = evals.calculate_roc(
-            np.arange(0, 4, 0.01), *(evals.unit(embeddings)[k::2] for k in (0, 1)), same, pca=a.pca_acc
-        )
-        found["pca"] = {"components": a.pca_acc, "accuracy": accuracy.mean(), "std": accuracy.std()}
-        print(f"  {a.pca_acc} principal components, 10-fold accuracy {accuracy.mean():.4f} ± {accuracy.std():.4f}")
+        _print_folds(scores, same)
     if a.bootstrap:
-        found["people"], found["95%"] = (
-            len(np.unique(pairs.people)),
-            evals.intervals(scores, same, pairs.people, a.bootstrap),
-        )
-        told = ", ".join(f"{name} {shown(low)}–{shown(high)}" for name, (low, high) in found["95%"].items())
-        print(
-            f"  95 % intervals over {found['people']} people{'' if pairs.names else ' that the pairs tell apart'}: {told}"
-        )
+        found |= _intervals(a, scores, pairs)
     if a.reject:
         found["reject"] = _reject(embeddings, scores, same, a.reject)
     if a.compare:
-        other = evals.scores_of(
-            evals.Embedder(a.compare, a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip), centre=a.centre
-        )
-        mine, theirs, p = evals.mcnemar(evals.fold_correct(scores, same), evals.fold_correct(other, same))
-        found["compared"] = {"model": a.compare, "right here only": mine, "right there only": theirs, "p": p}
-        print(f"  against {a.compare}: {mine} pairs right here only, {theirs} there only, p = {p:.3g}")
+        found["compared"] = _compared(a, scores, pairs, flip)
     return found
+
+
+def _learnt(backend):
+    about = backend.about
+    return f"{backend.kind.upper()}, learnt from {about['people']:,} people, {about['images']:,} images of {about.get('data')}"
+
+
+def _of_distances(a, result, embeddings, pairs):
+    """What is defined for the distances of embeddings alone."""
+    halves = [evals.unit(embeddings[k::2]) for k in (0, 1)]
+    val, val_std, far = evals.calculate_val(np.arange(0, 4, 0.001), *halves, pairs.same)
+    found = {"VAL@FAR=0.001": {"val": val, "std": val_std, "far": far}}
+    print(f"  VAL@FAR=1e-3 {val:.4f} ± {val_std:.4f} at FAR {far:.5f}")
+    if pairs.from_files:
+        print(_as_facenet(result, val, val_std, far))
+    if a.pca_acc:
+        _, _, accuracy = evals.calculate_roc(np.arange(0, 4, 0.01), *halves, pairs.same, pca=a.pca_acc)
+        found["pca"] = {"components": a.pca_acc, "accuracy": accuracy.mean(), "std": accuracy.std()}
+        print(f"  {a.pca_acc} principal components, 10-fold accuracy {accuracy.mean():.4f} ± {accuracy.std():.4f}")
+    return found
+
+
+def _print_folds(scores, same):
+    for number, fold in enumerate(evals.fold_table(scores, same), 1):
+        wrong = f"{fold.false_accepts} false accepts, {fold.false_rejects} false rejects"
+        print(f"  fold {number:>2}  {fold.accuracy:.4f} at {fold.threshold:.4f}, {wrong}")
+
+
+def _intervals(a, scores, pairs):
+    people, ends = len(np.unique(pairs.people)), evals.intervals(scores, pairs.same, pairs.people, a.bootstrap)
+    told = ", ".join(f"{name} {shown(low)}–{shown(high)}" for name, (low, high) in ends.items())
+    print(f"  95 % intervals over {people} people{'' if pairs.names else ' that the pairs tell apart'}: {told}")
+    return {"people": people, "95%": ends}
+
+
+def _compared(a, scores, pairs, flip):
+    other = evals.Embedder(a.compare, a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip)
+    right = [evals.fold_correct(one, pairs.same) for one in (scores, evals.scores_of(other, centre=a.centre))]
+    mine, theirs, p = evals.mcnemar(*right)
+    print(f"  against {a.compare}: {mine} pairs right here only, {theirs} there only, p = {p:.3g}")
+    return {"model": a.compare, "right here only": mine, "right there only": theirs, "p": p}
 
 
 def _reject(embeddings, scores, same, path):

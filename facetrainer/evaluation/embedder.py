@@ -89,12 +89,15 @@ class Embedder:
         pieces = range(0, len(images), self.batch_size)
         return np.concatenate([self(self.decode(images[i : i + self.batch_size]), flip) for i in pieces])
 
-    def of_source(self, source: Source, indices: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def of_source(
+        self, source: Source, indices: np.ndarray | None = None, flip: bool | str = False
+    ) -> Iterator[np.ndarray]:
         """Embeds samples of a dataset, with a progress bar.
 
         Args:
             source: Where the images are.
             indices: Which ones; all unless given.
+            flip: What becomes of mirrored images, as in a call. Defaults to `False`, there are none.
 
         Yields:
             float32 `(n, D)` batch by batch; NaN for an image that cannot be read, which is named in the log.
@@ -103,7 +106,7 @@ class Embedder:
         pieces = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
         for piece in tqdm(pieces, desc="embeddings", unit="batch", disable=None):
             images, readable = self._read(source, piece)
-            found = self._piece(images)
+            found = self(images, flip) if flip else self._piece(images)
             found[~readable] = np.nan
             yield found
 

@@ -1,0 +1,70 @@
+"""PLDA and LDA on embeddings: against the densities they stand for, on drawn people, and as `evaluate --backend`."""
+
+import numpy as np
+import pytest
+from helpers import tiny_model
+from scipy.stats import multivariate_normal
+
+from facetrainer.cli import evaluate
+from facetrainer.metrics import backend
+from facetrainer.metrics.roc import Roc
+from facetrainer.metrics.verification import pair_scores, unit
+
+
+def drawn(people, images, rng, width=12, least=0.1):
+    """Embeddings whose middles and whose spread within people lie in different directions."""
+    middles = rng.normal(size=(people, width)) * np.linspace(1.5, least, width)
+    x = middles.repeat(images, 0) + rng.normal(size=(people * images, width)) * np.linspace(0.1, 1.5, width) + 3
+    return x, np.repeat(np.arange(people), images)
+
+
+def test_scores_are_the_log_likelihood_ratio():
+    x, people = drawn(400, 4, np.random.default_rng(0), least=1.0)
+    found = backend.fit(x, people, shrink=0.2)
+    assert found.matrix.shape == (12, 12)  # no direction is left out
+    inverse = np.linalg.inv(found.matrix)
+    within, between = inverse.T @ inverse, inverse.T @ np.diag(found.between) @ inverse
+    pairs = unit(x[:40])
+    total = within + between
+    same = multivariate_normal(np.zeros(24), np.block([[total, between], [between, total]]))
+    one = multivariate_normal(np.zeros(12), total)
+    a, b = pairs[0::2] - found.mean, pairs[1::2] - found.mean
+    expected = same.logpdf(np.concatenate([a, b], 1)) - one.logpdf(a) - one.logpdf(b)
+    np.testing.assert_allclose(found.scores(x[:40]), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["plda", "lda"])
+def test_it_finds_the_directions_of_people(kind, tmp_path):
+    rng = np.random.default_rng(1)
+    x, people = drawn(300, 3, rng)
+    x[5] = np.nan  # an image that could not be read
+    found = backend.fit(x, people, kind, width=6, data="drawn")
+    y, _ = drawn(100, 2, rng)
+    pairs = np.concatenate([y, np.stack([y[0::2], np.roll(y[1::2], 1, 0)], 1).reshape(-1, 12)])
+    same = np.arange(200) < 100
+    plain, learnt = Roc(pair_scores(pairs - 3), same).auc, Roc(found.scores(pairs), same).auc
+    assert learnt > plain + 0.05 and found.about == {"images": 899, "people": 300, "data": "drawn"}
+    found.save(str(tmp_path / "b.npz"))
+    np.testing.assert_allclose(backend.Backend.load(str(tmp_path / "b.npz")).scores(pairs), found.scores(pairs))
+
+
+def test_errors(tmp_path):
+    x, people = drawn(12, 1, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="0 people have two images or more"):
+        backend.fit(x, people)
+    with pytest.raises(ValueError, match="expected one of plda, lda"):
+        backend.fit(x, people, "pca")
+    np.savez(tmp_path / "x.npz", kind="plda")
+    with pytest.raises(ValueError, match="expected a metric of"):
+        backend.Backend.load(str(tmp_path / "x.npz"))
+
+
+def test_evaluate_learns_once_and_says_from_whom(record, bin_file, workdir, capsys):
+    tiny_model().save("m.keras")
+    plain = ["-m", "m.keras", "-t", bin_file, "--bootstrap", "0"]
+    assert evaluate.main([*plain, "--backend", "plda"]) == 1
+    assert "Give --learn-from" in capsys.readouterr().err
+    assert evaluate.main([*plain, "--backend", "plda", "--learn-from", record]) == 1
+    assert "8 people have two images or more, at least 10" in capsys.readouterr().err
+    assert evaluate.main([*plain, "--learn-from", record]) == 1
+    assert "--learn-from goes with --backend" in capsys.readouterr().err
