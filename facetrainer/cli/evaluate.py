@@ -17,7 +17,7 @@ from facetrainer.utils.lazy import later
 from facetrainer.utils.text import shown, without_nan
 
 calibration, plots = later("facetrainer.metrics.calibration"), later("facetrainer.reporting.plots")
-sources, backends = later("facetrainer.data.sources"), later("facetrainer.metrics.backend")
+sources, backends = later("facetrainer.data.sources"), later("facetrainer.evaluation.backend")
 evals, np = later("facetrainer.evaluation"), later("numpy")
 quality, ensemble = later("facetrainer.metrics.quality"), later("facetrainer.evaluation.ensemble")
 
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-p", "--pca_acc", type=int, nargs="?", const=128, default=0, metavar="N",
                       help="accuracy after N principal components, learnt on the other folds, as well")  # fmt: skip
     main.add_argument("--backend", choices=("plda", "lda"),
-                      help="score pairs by a metric learnt on training people, not by the cosine; its file lies beside the model")  # fmt: skip
+                      help="score pairs by a metric learnt on training people, its file is beside the model")  # fmt: skip
     main.add_argument(
         "--learn-from", metavar="DATA", help="learn --backend anew from these people, who must not be those of the sets"
     )

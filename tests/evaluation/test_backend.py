@@ -6,7 +6,7 @@ from helpers import tiny_model
 from scipy.stats import multivariate_normal
 
 from facetrainer.cli import evaluate
-from facetrainer.metrics import backend
+from facetrainer.evaluation import backend
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import pair_scores, unit
 
