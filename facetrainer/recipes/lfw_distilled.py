@@ -13,7 +13,7 @@ import keras
 from facetrainer import models
 from facetrainer.data import augment
 
-keras.utils.set_random_seed(0)
+keras.utils.set_random_seed(globals().get("seed", 0))
 
 data_path, save_path = "lfw_teacher.npz", "lfw_distilled.keras"
 eval_paths = [os.path.join(os.environ.get("FACE_DATA", "."), "lfw", "lfw_dev.bin")]

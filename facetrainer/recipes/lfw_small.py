@@ -12,7 +12,7 @@ import keras
 from facetrainer import losses, models
 from facetrainer.data import augment
 
-keras.utils.set_random_seed(0)
+keras.utils.set_random_seed(globals().get("seed", 0))
 
 data_path = os.path.join(os.environ.get("FACE_DATA", "."), "lfw")
 eval_paths = [os.path.join(data_path, "lfw_dev.bin")]
