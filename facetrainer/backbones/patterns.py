@@ -45,11 +45,20 @@ class LocalBinaryPatterns(layers.Layer):
     """
 
     def __init__(self, scales=SCALES, margin: int = 6, **kwargs):
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         self.scales, self.margin = tuple(tuple(one) for one in scales), margin
 
     def get_config(self):
         return {**super().get_config(), "scales": [list(one) for one in self.scales], "margin": self.margin}
+
+    def build(self, shape):
+        for up, down, radius, cell in self.scales:
+            side = (min(shape[1:3]) - 2 * self.margin) * up // down - 2 * radius
+            if side < cell:
+                raise ValueError(
+                    f"LocalBinaryPatterns: at {up}/{down} of their size images of {shape[1]}×{shape[2]} have {side} pixels and no cell of "
+                    f"{cell}. Give other scales, or a smaller margin than {self.margin}."
+                )
 
     def call(self, images):
         grey = ops.sum(ops.cast(images, "float32") * ops.convert_to_tensor(GREY, "float32"), axis=-1, keepdims=True)
@@ -64,7 +73,7 @@ class LocalBinaryPatterns(layers.Layer):
         rows, columns = (side // cell for side in patterns.shape[1:])
         cells = ops.reshape(patterns[:, : rows * cell, : columns * cell], (-1, rows, cell, columns, cell))
         cells = ops.reshape(ops.transpose(cells, (0, 1, 3, 2, 4)), (-1, cell * cell))
-        counts = ops.cast(ops.bincount(cells, minlength=59), "float32")
+        counts = ops.sum(ops.one_hot(cells, 59, dtype="float32"), axis=1)
         return ops.reshape(ops.sqrt(counts), (-1, rows * columns * 59))
 
     def _patterns(self, grey, r):
@@ -78,7 +87,7 @@ class LocalBinaryPatterns(layers.Layer):
 
 
 def with_patterns(
-    model: keras.Model, images: np.ndarray, width: int = 350, share: float = 1.2, seed: int = 0
+    model: keras.Model, images: np.ndarray, width: int = 350, share: float = 1.2, scales=SCALES, seed: int = 0
 ) -> keras.Model:
     """A basic model with the principal components of the patterns of its images behind its own embedding, each at length 1.
 
@@ -90,6 +99,7 @@ def with_patterns(
         images: uint8 training images `(n, height, width, 3)` whose components are taken; five thousand will do.
         width: Number of components, at most `n`. Defaults to `350`.
         share: Length of the patterns' part; the network's is 1. Defaults to `1.2`.
+        scales: See `LocalBinaryPatterns`.
         seed: Of the randomised decomposition. Defaults to `0`.
 
     Returns:
@@ -97,21 +107,18 @@ def with_patterns(
     """
     from sklearn.decomposition import PCA
 
-    layer = LocalBinaryPatterns(name="patterns")
+    layer = LocalBinaryPatterns(scales, name="patterns")
     found = np.concatenate([_of(layer, images[i : i + 64]) for i in range(0, len(images), 64)])
     parts = PCA(width, svd_solver="randomized", random_state=seed).fit(found)
     kernel = (parts.components_ / np.sqrt(parts.singular_values_)[:, None]).T
     dense = layers.Dense(width, name="patterns_pca", trainable=False, dtype="float32")
-    x = dense(layer(model.input))
+    inputs = keras.Input(model.input_shape[1:])
+    own, seen = layers.UnitNormalization(name="own_unit"), layers.UnitNormalization(name="patterns_unit")
+    x = layers.Rescaling(share, name="patterns_share")(seen(dense(layer(inputs))))
     dense.set_weights([kernel, -parts.mean_ @ kernel])
-    both = [layers.UnitNormalization(name="own_unit")(model.output), layers.UnitNormalization(name="patterns_unit")(x)]
-    both[1] = layers.Rescaling(share, name="patterns_share")(both[1])
-    x = layers.Concatenate(name="both")(both)
-    return keras.Model(
-        model.input,
-        layers.Activation("linear", dtype="float32", name="embedding_and_patterns")(x),
-        name=f"{model.name}_patterns",
-    )
+    x = layers.Concatenate(name="both")([own(model(inputs)), x])
+    x = layers.Activation("linear", dtype="float32", name="embedding")(x)
+    return keras.Model(inputs, x, name=f"{model.name}_patterns")
 
 
 def _of(layer, images):

@@ -17,6 +17,7 @@ COMMANDS = {
     "finetune": "a published model for your own people",
     "recognize": "who is it: two photos, a gallery, videos, albums",
     "serve": "a gallery as a web page and a JSON interface",
+    "patterns": "texture patterns behind a model's embedding, for small sets",
     "convert": "weights in and out: torch, MXNet, ONNX, LiteRT, SavedModel",
 }
 
