@@ -188,7 +188,7 @@ class FaceModel(keras.Model):
     @property
     def non_trainable_variables(self):
         """As Keras's; on JAX with the running means, since a step there changes what it is handed and nothing else."""
-        means = self.averages.means if keras.backend.backend() == "jax" and getattr(self, "averages", None) else []
+        means = self.averages.state if keras.backend.backend() == "jax" and getattr(self, "averages", None) else []
         return [*super().non_trainable_variables, *means]
 
     def split_logits(self, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Running means of weights (EMA), and where they take the weights' place."""
+"""Means of weights over training (EMA, SWA), and where they take the weights' place."""
 
 import contextlib
 from collections.abc import Iterator
@@ -23,10 +23,20 @@ class Averages:
         self.momentum, self.weights, self.in_use = momentum, weights, False
         self.means = [_mean_of(w) for w in weights]
 
+    @property
+    def state(self) -> list[keras.Variable]:
+        """All that changes."""
+        return self.means
+
     def update(self) -> None:
         """After each training step, inside its graph."""
+        share = self._share()
         for mean, weight in zip(self.means, self.weights, strict=True):
-            mean.assign(mean + (1 - self.momentum) * (keras.ops.convert_to_tensor(weight) - mean))
+            mean.assign(mean + keras.ops.cast(share, mean.dtype) * (keras.ops.convert_to_tensor(weight) - mean))
+
+    def _share(self):
+        """Of the weights, in the means."""
+        return 1 - self.momentum
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -52,6 +62,35 @@ class Averages:
             kept = _value(mean)
             mean.assign(_value(weight))
             weight.assign(kept)
+
+
+class TailMeans(Averages):
+    """Means of weights over all steps after the first ones, each alike; up to then the weights themselves.
+
+    Statistics of batch normalisation are averaged as the weights are.
+
+    Args:
+        weights: Keras variables.
+        after: Number of steps that do not count.
+
+    Reference:
+        Izmailov et al., UAI 2018, arXiv:1803.05407, at a rate that goes on falling.
+    """
+
+    def __init__(self, weights: list, after: int):
+        super().__init__(weights, 0.0)
+        self.after = after
+        self.steps = keras.Variable(
+            0, trainable=False, dtype="int32", aggregation="only_first_replica", name="tail_steps"
+        )
+
+    @property
+    def state(self) -> list[keras.Variable]:
+        return [*self.means, self.steps]
+
+    def _share(self):
+        self.steps.assign(self.steps + 1)
+        return 1 / keras.ops.cast(keras.ops.maximum(keras.ops.convert_to_tensor(self.steps) - self.after, 1), "float32")
 
 
 def _mean_of(weight):

@@ -36,6 +36,7 @@ class StageOptions:
         layer_rates: `(name or pattern of layers, factor of the learning rate)`; the first that fits counts, the others learn at 1.
         ramps: `(argument of the main loss, first value, last value)`, changed in a straight line.
         ema: Momentum of the running means of all weights; 0 keeps none.
+        swa: Last epochs whose steps' weights are averaged; 0 averages none.
         sam_rho: Radius of sharpness-aware minimisation; 0 is off.
         mixup: Parameter of the Beta distribution by which images are mixed; 0 is off.
         balanced: Exponent by which identities are drawn evenly, 0 to 1.
@@ -54,6 +55,7 @@ class StageOptions:
     layer_rates: tuple[tuple[str, float], ...] = ()
     ramps: tuple[tuple[str, float, float], ...] = ()
     ema: float = 0.0
+    swa: int = 0
     sam_rho: float = 0.0
     mixup: float = 0.0
     balanced: float = 0.0
@@ -161,7 +163,7 @@ KEYS = {
     "embLossTypes": None, "embLossWeights": 1, "tripletAlpha": 0.35, "alpha": None,
     "centerloss": 0, "triplet": 0, "distill": 0,
     "freeze": None, "layer_rates": None,
-    "scale": None, "margin": None, "ema": 0, "sam_rho": None, "mixup": None, "balanced": 0, "accumulate": 1,
+    "scale": None, "margin": None, "ema": 0, "swa": 0, "sam_rho": None, "mixup": None, "balanced": 0, "accumulate": 1,
     "clip": 0, "clip_embedder": 0, "stop_after": None, "prelogits_norm_loss_factor": 0,
 }  # fmt: skip
 
@@ -219,6 +221,7 @@ def _options(entry, stage, defaults):
         "layer_rates": _layer_rates(entry.get("layer_rates")),
         "ramps": tuple(_ramps(entry, stage.loss)),
         "ema": _number(entry, "ema", most=1),
+        "swa": _number(entry, "swa", int),
         "sam_rho": _number(entry, "sam_rho"),
         "mixup": _number(entry, "mixup"),
         "balanced": float(entry["balanced"]) if entry.get("balanced") is True else _number(entry, "balanced", most=1),
@@ -263,6 +266,8 @@ def _check_stage(stage):
         raise ValueError(
             "'clip' is for the whole gradient, 'clip_embedder' for the basic model's. Leave one of them out."
         )
+    if options.swa and options.ema:
+        raise ValueError("'ema' and 'swa' are two means of the same weights. Leave one of them out.")
     if options.ema == 1:
         raise ValueError("'ema' 1 never moves. Use 0.999 or so.")
 

@@ -8,7 +8,7 @@ import keras
 
 from facetrainer import heads, losses, optimizers
 from facetrainer.models import FaceModel, saving
-from facetrainer.training.averaging import Averages
+from facetrainer.training.averaging import Averages, TailMeans
 from facetrainer.training.callbacks.doctor import Expected
 from facetrainer.training.config import TrainConfig
 from facetrainer.training.schedule import StageSpec
@@ -96,6 +96,7 @@ def build_stage(
         saving.load_weights(model, config.pretrained)
         config.pretrained = None
     _compile(model, spec, carried, template, config, said)
+    _average(model, spec, faces)
     return Stage(spec, model, faces, said)
 
 
@@ -178,9 +179,15 @@ def _compile(model, spec, carried, template, config, said):
     model.compile(new, steps_per_execution=config.steps_per_execution, auto_scale_loss=False)
     model.split_logits(config.logit_blocks)
     model.sam_rho = spec.options.sam_rho
+
+
+def _average(model, spec, faces):
+    """Means of the weights, where the stage keeps some."""
+    weights = [*model.embedder.weights, *(model.head.weights if model.head else [])]
     if spec.options.ema:
-        weights = [*model.embedder.weights, *(model.head.weights if model.head else [])]
         model.keep_averages(Averages(weights, spec.options.ema))
+    elif spec.options.swa:
+        model.keep_averages(TailMeans(weights, max(spec.epochs - spec.options.swa, 0) * faces.steps))
 
 
 def _factors(spec, model):

@@ -47,7 +47,7 @@ def variables(model: keras.Model) -> dict[str, list]:
     return {
         "weights": [v for v in model.variables if all(v is not m for m in metrics)],
         "optimizer": list(model.optimizer.variables),
-        "averages": model.averages.means if model.averages else [],
+        "averages": model.averages.state if model.averages else [],
         "metrics": metrics,
     }
 

@@ -11,6 +11,7 @@ pytest.importorskip("jax")
 
 AGAIN = [
     "test_stages.py::test_running_means_of_the_weights",
+    "test_stages.py::test_mean_of_the_last_epochs",
     "test_stages.py::test_sharpness_aware_step",
     "test_stages.py::test_the_embedders_gradient_is_clipped_alone",
     "test_faults.py::TestNaN::test_an_embedding_of_zeros_has_a_gradient",

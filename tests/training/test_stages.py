@@ -69,6 +69,18 @@ def test_running_means_of_the_weights(record, workdir):
     np.testing.assert_array_equal(saved.weights[0], trainer.basic_model.weights[0])
 
 
+def test_mean_of_the_last_epochs(record, workdir):
+    watch = Watch(lambda model: arrays(model.embedder.weights))
+    trainer = run(record, callback=watch, stage={"epoch": 3, "swa": 2})
+    steps = trainer.steps_per_epoch
+    assert len(watch.seen) == 3 * steps
+    for i, weight in enumerate(trainer.basic_model.weights):
+        expected = np.mean([seen[i] for seen in watch.seen[steps:]], axis=0)
+        np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="'ema' and 'swa' are two means"):
+        train.parse_schedule({**STAGE, "ema": 0.9, "swa": 1})
+
+
 def test_sharpness_aware_step():
     """One step by hand: gradient, climb, gradient there, step from where it began."""
     rho, rng = 0.1, np.random.default_rng(0)
