@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from facetrainer import distributed
 from facetrainer.heads.base import Head
 from facetrainer.utils.tensors import unit
 
@@ -62,6 +63,11 @@ class NormDense(Head):
         if self.loss_top_k == 1:
             return cosine
         return ops.max(ops.reshape(cosine, (-1, cosine.shape[-1] // self.loss_top_k, self.loss_top_k)), axis=-1)
+
+    def set_centers(self, directions) -> None:
+        """Each class's center points that way, `(units, D)`, as long as it is when it is made."""
+        table = 0.01 * directions.shape[1] ** 0.5 * directions
+        distributed.assign(self.kernel, (table if self.rows else table.T).astype("float32"))
 
     def centers(self):
         """(units, loss_top_k, D), not normalised."""

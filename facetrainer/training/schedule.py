@@ -36,6 +36,7 @@ class StageOptions:
         layer_rates: `(name or pattern of layers, factor of the learning rate)`; the first that fits counts, the others learn at 1.
         ramps: `(argument of the main loss, first value, last value)`, changed in a straight line.
         ema: Momentum of the running means of all weights; 0 keeps none.
+        init_head: `"mean"` begins with each class's center at the mean of its images' embeddings; empty leaves them as they are.
         swa: Last epochs whose steps' weights are averaged; 0 averages none.
         sam_rho: Radius of sharpness-aware minimisation; 0 is off.
         mixup: Parameter of the Beta distribution by which images are mixed; 0 is off.
@@ -55,6 +56,7 @@ class StageOptions:
     layer_rates: tuple[tuple[str, float], ...] = ()
     ramps: tuple[tuple[str, float, float], ...] = ()
     ema: float = 0.0
+    init_head: str = ""
     swa: int = 0
     sam_rho: float = 0.0
     mixup: float = 0.0
@@ -163,7 +165,7 @@ KEYS = {
     "embLossTypes": None, "embLossWeights": 1, "tripletAlpha": 0.35, "alpha": None,
     "centerloss": 0, "triplet": 0, "distill": 0,
     "freeze": None, "layer_rates": None,
-    "scale": None, "margin": None, "ema": 0, "swa": 0, "sam_rho": None, "mixup": None, "balanced": 0, "accumulate": 1,
+    "scale": None, "margin": None, "ema": 0, "swa": 0, "init_head": "", "sam_rho": None, "mixup": None, "balanced": 0, "accumulate": 1,
     "clip": 0, "clip_embedder": 0, "stop_after": None, "prelogits_norm_loss_factor": 0,
 }  # fmt: skip
 
@@ -222,6 +224,7 @@ def _options(entry, stage, defaults):
         "ramps": tuple(_ramps(entry, stage.loss)),
         "ema": _number(entry, "ema", most=1),
         "swa": _number(entry, "swa", int),
+        "init_head": entry.get("init_head") or "",
         "sam_rho": _number(entry, "sam_rho"),
         "mixup": _number(entry, "mixup"),
         "balanced": float(entry["balanced"]) if entry.get("balanced") is True else _number(entry, "balanced", most=1),
@@ -266,6 +269,10 @@ def _check_stage(stage):
         raise ValueError(
             "'clip' is for the whole gradient, 'clip_embedder' for the basic model's. Leave one of them out."
         )
+    if options.init_head not in ("", "mean"):
+        raise ValueError(f"'init_head' must be 'mean', or left out. Received: {options.init_head!r}")
+    if options.init_head and (stage.head != "arcface" or options.sub_centers > 1):
+        raise ValueError("'init_head' needs a loss over cosines and one center a class. Leave it out.")
     if options.swa and options.ema:
         raise ValueError("'ema' and 'swa' are two means of the same weights. Leave one of them out.")
     if options.ema == 1:

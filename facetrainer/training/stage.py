@@ -5,8 +5,11 @@ import gc
 import math
 
 import keras
+import numpy as np
 
 from facetrainer import heads, losses, optimizers
+from facetrainer.evaluation.embedder import Embedder
+from facetrainer.metrics.verification import unit
 from facetrainer.models import FaceModel, saving
 from facetrainer.training.averaging import Averages, TailMeans
 from facetrainer.training.callbacks.doctor import Expected
@@ -106,10 +109,29 @@ def _make_head(spec, embedder, faces, carried, config, said):
     head.built = True
     moved, news = carried.give("head", head, people_of(faces))
     said.append(f"head {head.name} {f'{moved} of {len(head.weights)} weights carried over' if moved else 'new'}")
+    if spec.options.init_head:
+        head.set_centers(_class_means(spec, embedder, faces))
+        said.append("its centers at the means of the embeddings")
     if news:
         said.append(news)
         carried.forget = head.name
     return head
+
+
+def _class_means(spec, embedder, faces):
+    """Mean direction of each class's images, without augmentation, `(classes, D)`."""
+    source = getattr(faces, "source", None)
+    if source is None:
+        raise ValueError(
+            f"sch[{spec.index}]: 'init_head' needs the images themselves: give a folder or a record file, no dataset."
+        )
+    sums = np.zeros((faces.classes, embedder.output_shape[-1]))
+    begin = 0
+    for found in Embedder(embedder).of_source(source):
+        good = np.isfinite(found).all(axis=1)
+        np.add.at(sums, source.labels[begin : begin + len(found)][good], unit(found[good]))
+        begin += len(found)
+    return unit(sums)
 
 
 def _new_head(spec, faces, config, decay):

@@ -19,7 +19,7 @@ NO_HEAD_BETWEEN = [{**ARC, "optimizer": sgd()}, {"loss": losses.BatchHardTriplet
 EVERYTHING = [
     {"loss": "softmax", "mixup": 0.3, "ema": 0.9, "epoch": 1, "optimizer": "adam"},
     {**ARC, "freeze": "stem_*", "accumulate": 2, "scale": (8, 16)},
-    {"loss": "curricularface", "epoch": 1, "balanced": 0.5, "clip": 1.0, "ema": 0.8},
+    {"loss": "curricularface", "epoch": 1, "balanced": 0.5, "clip": 1.0, "swa": 1},
 ]
 TWO_OF_A_KIND = [
     {

@@ -69,6 +69,27 @@ def test_running_means_of_the_weights(record, workdir):
     np.testing.assert_array_equal(saved.weights[0], trainer.basic_model.weights[0])
 
 
+@pytest.mark.parametrize("partial", [1.0, 0.6])
+def test_centers_at_the_means_of_the_embeddings(record, workdir, partial):
+    trainer = make(record, partial_fc_sample_rate=partial)
+    trainer.train({**STAGE, "epoch": 0, "init_head": "mean", "optimizer": sgd()})
+    source = trainer.faces.source
+    images = np.stack([data.images.decode(source.read(i), (32, 32)) for i in range(len(source))])
+    found = keras.ops.convert_to_numpy(trainer.basic_model((images.astype("float32") - 127.5) / 128))
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    centers = keras.ops.convert_to_numpy(trainer.model.head.centers())[:, 0]
+    for person in range(8):
+        mean = found[source.labels == person].sum(0)
+        np.testing.assert_allclose(centers[person], 0.04 * mean / np.linalg.norm(mean), atol=1e-4)
+    for wrong in (
+        {"init_head": "median"},
+        {"init_head": "mean", "loss": "softmax"},
+        {"init_head": "mean", "lossTopK": 2},
+    ):
+        with pytest.raises(ValueError, match="'init_head'"):
+            train.parse_schedule({**STAGE, **wrong})
+
+
 def test_mean_of_the_last_epochs(record, workdir):
     watch = Watch(lambda model: arrays(model.embedder.weights))
     trainer = run(record, callback=watch, stage={"epoch": 3, "swa": 2})
