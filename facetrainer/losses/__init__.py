@@ -31,6 +31,7 @@ from facetrainer.losses.margin import (
     SphereFaceLoss,
     SphereFaceRLoss,
 )
+from facetrainer.losses.memory import CrossBatchMemory
 from facetrainer.losses.pair import (
     AcrTripLoss,
     ArcBatchHardTripletLoss,
@@ -55,7 +56,7 @@ from facetrainer.utils.text import unknown
 __all__ = [
     "REGISTRY", "STRINGS", "AcrTripLoss", "AdaCosLoss", "AdaDistillLoss", "AdaFaceLoss", "AirFaceLoss", "ArcBatchHardTripletLoss",
     "ArcfaceLoss", "ArcfaceLossSimple", "BatchAllTripletLoss", "BatchHardTripletLoss", "BatchHardTripletLossEuclidean",
-    "BatchHardTripletLossEuclideanAutoAlpha", "CenterLoss", "CenterLossCosine", "CircleLoss", "CosFaceLoss",
+    "BatchHardTripletLossEuclideanAutoAlpha", "CenterLoss", "CenterLossCosine", "CircleLoss", "CosFaceLoss", "CrossBatchMemory",
     "CurricularFaceLoss", "DistillCosineLoss", "DistillEuclideanLoss", "DistillKLDivergenceLoss", "DistillLoss",
     "ElasticFaceLoss", "FaceLoss", "KerasLoss", "MagFaceLoss", "MarginLoss", "MarginSoftmax", "MultiSimilarityLoss",
     "NormFaceLoss", "OfflineArcTripletLoss", "OfflineTripletLoss", "PairLoss", "PrelogitsNormLoss", "SemiHardTripletLoss",

@@ -48,10 +48,14 @@ VARIANTS = {
     "AdaDistillLoss": [{"margin": 0.2, "scale": 16.0}],
     "DistillKLDivergenceLoss": [{"scale": 3.0}],
 }
+NEEDED = {
+    "KerasLoss": [{"loss": keras.losses.CategoricalFocalCrossentropy()}],
+    "CrossBatchMemory": [{"loss": losses.SupConLoss(), "size": 16}],
+}
 CASES = [
     (name, config)
     for name in sorted(losses.REGISTRY)
-    for config in ([{"loss": keras.losses.CategoricalFocalCrossentropy()}] if name == "KerasLoss" else [{}, *VARIANTS.get(name, [])])
+    for config in NEEDED.get(name, [{}, *VARIANTS.get(name, [])])
 ]  # fmt: skip
 
 

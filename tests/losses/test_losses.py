@@ -27,6 +27,8 @@ def truth(name, config, outputs, held=None):
             )
         begin = None if held is None else reference.uss_begin(LABELS, truth_cosine(held[0]), config.get("scale", 64.0))
         return reference.USSLoss(LABELS, cosine, **config, begin=begin)
+    if name == "CrossBatchMemory":
+        return reference.SupConLoss(LABELS, *outputs, held=held)
     if name == "KerasLoss":
         p = np.exp(outputs[0].astype(np.float64))
         p = (p / p.sum(1, keepdims=True))[np.arange(B), LABELS]
@@ -171,6 +173,30 @@ def test_uss_remembers_the_last_image_and_begins_at_the_negatives():
     begin = float(loss.begin)
     loss(LABELS, -x, training=True)
     assert float(loss.begin) == begin and loss.moved.trainable
+
+
+@pytest.mark.parametrize("cls", [losses.SupConLoss, losses.MultiSimilarityLoss, losses.CircleLoss, losses.BatchHardTripletLoss,
+                                 losses.SemiHardTripletLoss, losses.ArcBatchHardTripletLoss, losses.SoftMarginTripletLoss])  # fmt: skip
+def test_a_memory_of_earlier_batches_counts_as_a_larger_batch(cls):
+    rng, loss = np.random.default_rng(5), losses.CrossBatchMemory(cls(), size=2 * B)
+    loss.attach(C, D)
+    first, second, third = rng.normal(size=(3, B, D)).astype("float32")
+    np.testing.assert_allclose(loss(LABELS, first, training=True), cls()(LABELS, first), rtol=1e-5, atol=1e-6)
+    for before, now in ((first, second), (np.concatenate([first, second]), third)):
+        everything = np.concatenate([now, before])
+        expected = cls()(np.resize(LABELS, len(everything)), everything)[:B]
+        np.testing.assert_allclose(loss(LABELS, now, training=True), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        loss.embeddings, (x := np.concatenate([second, third])) / np.linalg.norm(x, axis=1, keepdims=True), atol=1e-6
+    )
+    for wrong in (
+        losses.BatchAllTripletLoss(),
+        losses.OfflineTripletLoss(),
+        losses.BatchHardTripletLossEuclidean(),
+        losses.CenterLoss(),
+    ):
+        with pytest.raises(ValueError, match="expected a pair loss over cosines"):
+            losses.CrossBatchMemory(wrong)
 
 
 def test_adadistill_centers_follow_the_teacher():
