@@ -50,6 +50,7 @@ from facetrainer.losses.pair import (
     TripletLoss,
 )
 from facetrainer.losses.sample_to_sample import USSLoss
+from facetrainer.losses.semi_siamese import SemiSiameseLoss
 from facetrainer.losses.softmax import KerasLoss, MarginSoftmax, SoftmaxLoss
 from facetrainer.utils.text import unknown
 
@@ -59,7 +60,8 @@ __all__ = [
     "BatchHardTripletLossEuclideanAutoAlpha", "CenterLoss", "CenterLossCosine", "CircleLoss", "CosFaceLoss", "CrossBatchMemory",
     "CurricularFaceLoss", "DistillCosineLoss", "DistillEuclideanLoss", "DistillKLDivergenceLoss", "DistillLoss",
     "ElasticFaceLoss", "FaceLoss", "KerasLoss", "MagFaceLoss", "MarginLoss", "MarginSoftmax", "MultiSimilarityLoss",
-    "NormFaceLoss", "OfflineArcTripletLoss", "OfflineTripletLoss", "PairLoss", "PrelogitsNormLoss", "SemiHardTripletLoss",
+    "NormFaceLoss", "OfflineArcTripletLoss", "OfflineTripletLoss", "PairLoss", "PrelogitsNormLoss",
+    "SemiHardTripletLoss", "SemiSiameseLoss",
     "SoftMarginTripletLoss", "SoftmaxLoss", "SphereFaceLoss", "SphereFaceRLoss", "SupConLoss", "TripletLoss",
     "TripletLossWapper", "USSLoss", "cross_entropy", "distiller_loss_cosine", "distiller_loss_euclidean", "get", "over_cosines",
     "register", "slots", "sparse",
@@ -92,6 +94,7 @@ STRINGS = {
     "distill": DistillCosineLoss,
     "adadistill": AdaDistillLoss,
     "uss": USSLoss,
+    "semi_siamese": SemiSiameseLoss,
 }
 FUNCTIONS = {distiller_loss_cosine: DistillCosineLoss, distiller_loss_euclidean: DistillEuclideanLoss}
 

@@ -8,6 +8,16 @@ from facetrainer.losses.pair import BatchAllTripletLoss, InOrder, PairLoss
 from facetrainer.utils.tensors import unit
 
 
+def newest(*queues) -> None:
+    """Puts rows behind those of a memory, whose first ones go.
+
+    Args:
+        *queues: `(weight, new rows)` each.
+    """
+    for memory, new in queues:
+        memory.assign(ops.concatenate([ops.convert_to_tensor(memory), new], axis=0)[-memory.shape[0] :])
+
+
 @register
 class CrossBatchMemory(FaceLoss):
     """A pair loss whose positives and negatives are those of the batch and of the last batches: a batch of thousands at the price of one.
@@ -70,10 +80,5 @@ class CrossBatchMemory(FaceLoss):
         other = ops.concatenate([other, known & ops.logical_not(before)], axis=1)
         values = self.loss.per_anchor(close, same, other)
         if training:
-            self._remember(ops.stop_gradient(direction), labels)
+            newest((self.embeddings, ops.stop_gradient(direction)), (self.people, labels))
         return values
-
-    def _remember(self, direction, labels):
-        """The newest stand last."""
-        for memory, new in ((self.embeddings, direction), (self.people, labels)):
-            memory.assign(ops.concatenate([ops.convert_to_tensor(memory), new], axis=0)[-self.size :])

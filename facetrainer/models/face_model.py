@@ -7,7 +7,7 @@ from facetrainer import distributed, optimizers
 from facetrainer.backbones import fused_norm, grouped, local_norm
 from facetrainer.data.images import scaled
 from facetrainer.losses.base import slots
-from facetrainer.models import blocks, stateless
+from facetrainer.models import blocks, gallery, stateless
 from facetrainer.utils.tensors import length, unit
 
 
@@ -40,6 +40,7 @@ class FaceModel(keras.Model):
             term.attach(
                 head.units if head else getattr(term, "num_classes", 0) or 0, embedder.output_shape[-1], slot=slot
             )
+        self.gallery = gallery.made(embedder, self.terms)
         self.mean, self.sam_rho, self.logit_blocks = Mean(), 0.0, 1
         self.keep_averages(None)
         self.trackers = [keras.metrics.Mean(name=name) for name in self._tracker_names()]
@@ -87,16 +88,16 @@ class FaceModel(keras.Model):
         optimizers.build(self.optimizer, self.trainable_variables)
 
     def call(self, images, training=False):
-        if keras.backend.is_int_dtype(images.dtype):
-            images = scaled(ops.cast(images, "float32"))
-        return self.embedder(images, training=training)
+        return self.embedder(prepared(images), training=training)
 
-    def named_outputs(self, embedding, targets: dict) -> dict:
+    def named_outputs(self, embedding, targets: dict, images=None) -> dict:
         """Everything that a loss may read but scores, by name."""
         embedding = distributed.whole(ops.cast(embedding, "float32"))
         outputs = {**{name: distributed.whole(value) for name, value in targets.items()}, "embedding": embedding}
         if any("norm" in term.reads for term in self.terms):
             outputs["norm"] = length(embedding)
+        if self.gallery is not None:
+            outputs["gallery"] = distributed.whole(ops.cast(self.gallery(prepared(images), training=False), "float32"))
         return outputs
 
     def labels_in(self, targets: dict):
@@ -118,9 +119,9 @@ class FaceModel(keras.Model):
         penalty = ops.reshape(sum(self.head.penalties), (1,)) if self.head.penalties and training else None
         return {"values": found, "seen": seen, "sums": sums, **({} if penalty is None else {"penalty": penalty})}
 
-    def objective(self, targets: dict, embedding, training: bool = True):
+    def objective(self, targets: dict, embedding, training: bool = True, images=None):
         """→ weighted sum of the terms and the regularisation, and by their names values of each term and numbers for the logs."""
-        outputs = self.named_outputs(embedding, targets)
+        outputs = self.named_outputs(embedding, targets, images)
         found = {"values": {}, "seen": {}}
         if self.head is not None and self.logit_blocks > 1:
             found = blocks.in_blocks(lambda part: self.scored(part, training), self.logit_blocks, outputs)
@@ -158,7 +159,7 @@ class FaceModel(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """`objective`, reduced over the global batch, and the numbers for the logs."""
-        total, *seen = self.objective(y, y_pred, training)
+        total, *seen = self.objective(y, y_pred, training, x)
         self._track(*seen)
         return total
 
@@ -181,9 +182,15 @@ class FaceModel(keras.Model):
         if keras.backend.backend() == "jax":
             return stateless.train_step(self, plain, *args)
         logs = optimizers.sharpness_aware_step(self, self.sam_rho, plain, *args) if self.sam_rho else plain(*args)
-        if self.averages:
-            self.averages.update()
+        for one in self.followers:
+            one.update()
         return logs
+
+    @property
+    def followers(self) -> list:
+        """What follows the weights after each step: means of them, and the gallery network of semi-siamese training."""
+        networks = [] if getattr(self, "gallery", None) is None else [gallery.Follower(self.embedder, self.gallery)]
+        return [*networks, *([self.averages] if getattr(self, "averages", None) else [])]
 
     @property
     def non_trainable_variables(self):
@@ -210,6 +217,11 @@ class FaceModel(keras.Model):
             averages: `training.averaging.Averages`, or None to keep none. They are no weights of the model and not saved with it.
         """
         object.__setattr__(self, "averages", averages)
+
+
+def prepared(images):
+    """Normalised images; those that are integers are normalised here."""
+    return scaled(ops.cast(images, "float32")) if keras.backend.is_int_dtype(images.dtype) else images
 
 
 def is_largest(scores, target):

@@ -24,7 +24,7 @@ def train_step(model, plain, state: tuple, data) -> tuple:
     else:
         logs, state = descend(model, plain, state, data)
     trainable, others, *rest = state
-    if model.averages:
+    if model.followers:
         others = averaged(model, trainable, others)
     return logs, (trainable, others, *rest)
 
@@ -70,7 +70,8 @@ def climb(model, state: tuple, data) -> tuple:
 def averaged(model, trainable: list, others: list) -> list:
     """Values of the other variables after the running means have followed the weights."""
     with scope_of(model, trainable, others) as scope:
-        model.averages.update()
+        for one in model.followers:
+            one.update()
     return values_in(scope, model.non_trainable_variables)
 
 

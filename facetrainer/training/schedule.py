@@ -273,6 +273,8 @@ def _check_stage(stage):
         raise ValueError(f"'init_head' must be 'mean', or left out. Received: {options.init_head!r}")
     if options.init_head and (stage.head != "arcface" or options.sub_centers > 1):
         raise ValueError("'init_head' needs a loss over cosines and one center a class. Leave it out.")
+    if options.sam_rho and any("gallery" in one.loss.reads for one in stage.losses):
+        raise ValueError("'sam_rho' and SemiSiameseLoss do not go together. Leave one of them out.")
     if options.swa and options.ema:
         raise ValueError("'ema' and 'swa' are two means of the same weights. Leave one of them out.")
     if options.ema == 1:

@@ -23,6 +23,7 @@ OUTPUTS = {
     "embedding": RNG.normal(size=(B, D)).astype("float32"),
     "teacher": RNG.normal(size=(B, D)).astype("float32"),
     "norm": RNG.uniform(5, 60, B).astype("float32"),
+    "gallery": RNG.normal(size=(B, D)).astype("float32"),
 }
 CENTERS = np.random.default_rng(1).normal(size=(C, D)).astype("float32")
 VARIANTS = {
@@ -44,6 +45,7 @@ VARIANTS = {
     "SemiHardTripletLoss": [{"alpha": 0.1}],
     "SoftMarginTripletLoss": [{"scale": 1.0, "distance": "euclidean"}],
     "CircleLoss": [{"gamma": 32.0}],
+    "SemiSiameseLoss": [{"margin": 0.1, "scale": 8.0, "size": 20}],
     "USSLoss": [{"margin": 0.3, "scale": 8.0}],
     "AdaDistillLoss": [{"margin": 0.2, "scale": 16.0}],
     "DistillKLDivergenceLoss": [{"scale": 3.0}],

@@ -416,3 +416,16 @@ def USSLoss(labels, cosine, margin=0.1, scale=64.0, begin=None):
                 total += np.log1p(np.exp(np.clip(scale * one - b, -scale, scale)))
         values.append(total)
     return np.array(values)
+
+
+def SemiSiameseLoss(labels, embedding, gallery, margin=0.35, scale=32.0, size=0, momentum=0, held=None, queue=()):
+    first, second = (x.astype(np.float64) for x in (embedding, gallery if held is None else held[1]))
+    first, second = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (first, second))
+    values = []
+    for i, label in enumerate(labels):
+        own = [first[i] @ second[j] for j in range(len(labels)) if j != i and labels[j] == label]
+        far = [first[i] @ second[j] for j in range(len(labels)) if labels[j] != label]
+        far += [first[i] @ row for who, row in queue if who != label]
+        right = scale * (np.mean(own) - margin) if own else 0.0
+        values.append(np.log1p(np.sum(np.exp(scale * np.array(far) - right))) if own else 0.0)
+    return np.array(values)

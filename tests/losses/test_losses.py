@@ -199,6 +199,16 @@ def test_a_memory_of_earlier_batches_counts_as_a_larger_batch(cls):
             losses.CrossBatchMemory(wrong)
 
 
+def test_semi_siamese_prototypes_wait_in_a_queue():
+    loss, (x, gallery) = losses.SemiSiameseLoss(size=2 * B), (OUTPUTS["embedding"], OUTPUTS["gallery"])
+    loss.attach(C, D)
+    loss(LABELS, x, gallery, training=True)
+    rows = gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
+    expected = reference.SemiSiameseLoss(LABELS, -x, gallery, queue=list(zip(LABELS, rows, strict=True)))
+    assert worst(loss(LABELS, -x, gallery), expected) < 1e-5
+    np.testing.assert_array_equal(ops.convert_to_numpy(loss.people), [-1] * B + LABELS.tolist())
+
+
 def test_adadistill_centers_follow_the_teacher():
     loss, x, teacher = make("AdaDistillLoss", {}), OUTPUTS["embedding"], OUTPUTS["teacher"]
     loss(LABELS, x, teacher)

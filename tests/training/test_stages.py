@@ -90,6 +90,23 @@ def test_centers_at_the_means_of_the_embeddings(record, workdir, partial):
             train.parse_schedule({**STAGE, **wrong})
 
 
+def test_the_gallery_network_follows(record, workdir):
+    watch = Watch(lambda model: [arrays(part.weights) for part in (model.embedder, model.gallery)])
+    stage = {"loss": losses.SemiSiameseLoss(size=32, momentum=0.8), "epoch": 2}
+    trainer = run(record, callback=watch, stage=stage, image_per_class=2)
+    keras.utils.set_random_seed(0)
+    means = arrays(tiny_model().weights)
+    for network, gallery in watch.seen:
+        means = [0.8 * mean + 0.2 * weight for mean, weight in zip(means, network, strict=True)]
+        for mean, weight in zip(means, gallery, strict=True):
+            np.testing.assert_allclose(weight, mean, rtol=1e-4, atol=1e-6)
+    assert {v.path for v in trainer.model.trainable_variables} == {
+        v.path for v in trainer.basic_model.trainable_variables
+    }
+    with pytest.raises(ValueError, match="'sam_rho' and SemiSiameseLoss do not go together"):
+        train.parse_schedule({**STAGE, **stage, "sam_rho": 0.05})
+
+
 def test_mean_of_the_last_epochs(record, workdir):
     watch = Watch(lambda model: arrays(model.embedder.weights))
     trainer = run(record, callback=watch, stage={"epoch": 3, "swa": 2})
