@@ -37,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
     )
     main.add_argument("--patch", nargs=5, action="append", default=[], metavar=("MODEL", "TOP", "LEFT", "HEIGHT", "WIDTH"),
                       help="another model on a part of the image, its embedding set behind the others; may be given again")  # fmt: skip
+    main.add_argument(
+        "--crops",
+        action="store_true",
+        help="the sum over the image, a little larger, smaller, and moved: 7 times the work",
+    )
     main.add_argument("--centre", action="store_true", help="subtract the mean embedding of the set first")
     main.add_argument("-p", "--pca_acc", type=int, nargs="?", const=128, default=0, metavar="N",
                       help="accuracy after N principal components, learnt on the other folds, as well")  # fmt: skip
@@ -69,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(a):
-    if a.calibrate and (a.centre or a.patch):
-        raise ValueError("--calibrate makes thresholds for the model alone: leave out --centre and --patch.")
+    if a.calibrate and (a.centre or a.patch or a.crops):
+        raise ValueError("--calibrate makes thresholds for the model alone: leave out --centre, --patch and --crops.")
     backend = _backend(a)
     results = [_evaluated(a, pairs, backend) for pairs in map(evals.read_pairs, a.test_bin_files)]
     if a.calibrate:
@@ -140,13 +145,19 @@ def _backend(a):
 def _evaluated(a, pairs, backend=None):
     """Prints and returns all that is asked for about one set."""
     flip = "" if a.no_flip else a.flip
-    embeddings = evals.Embedder(_model(a), a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip)
+    embeddings = evals.Embedder(_model(a), a.batch_size, trusted=a.trusted, crops=a.crops).of_encoded(
+        pairs.images, flip
+    )
     scores, same = backend.scores(embeddings) if backend else evals.scores_of(embeddings, centre=a.centre), pairs.same
     result = evals.verify(scores, same, pairs.name, flip, pairs.sha256)
     print(result)
     found = {
         **dataclasses.asdict(result),
-        "protocol": {**result.protocol(), "centred": "on the mean of this very set" if a.centre else "no"},
+        "protocol": {
+            **result.protocol(),
+            "crops": "sum over seven" if a.crops else "no",
+            "centred": "on the mean of this very set" if a.centre else "no",
+        },
         "scores": scores,
         "same": same,
         "people of pairs": pairs.people,

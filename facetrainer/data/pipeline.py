@@ -240,11 +240,12 @@ def open_faces(
     balanced: float = 0.0,
     mixup: float = 0.0,
     epoch_size: int = 0,
+    repeats: int = 1,
 ) -> Faces | ready.ReadyFaces:
     """What `Train` takes as `data_path` → `Faces`.
 
     `image_per_class` > 0 asks for P×K batches, `balanced` for people drawn evenly, `epoch_size` for epochs of so many
-    batches. `source` saves indexing `path` again.
+    batches, `repeats` above 1 for every image so often in its batch. `source` saves indexing `path` again.
     Raises ValueError on an empty folder, a single class, or fewer images than a batch, each with its remedy.
     """
     if ready.is_dataset(path):
@@ -252,9 +253,9 @@ def open_faces(
             raise ValueError(
                 "teacher_model_interf: a ready dataset brings its own embeddings: (images, (embeddings, labels))"
             )
-        if balanced or mixup:
+        if balanced or mixup or repeats > 1:
             raise ValueError(
-                "balanced and mixup need the images themselves: give a folder or a record file, no dataset."
+                "balanced, mixup and repeats need the images themselves: give a folder or a record file, no dataset."
             )
         return ready.ReadyFaces(path)
     source = source or open_source(path)
@@ -263,5 +264,5 @@ def open_faces(
             f"{path if isinstance(path, str) else 'data_path'} holds one class only, {source.class_names[0]!r} ({len(source)} images): "
             "training needs two people or more, one folder each."
         )
-    order = sampling.order(source.labels, batch_size, image_per_class, balanced, epoch_size)
+    order = sampling.order(source.labels, batch_size, image_per_class, balanced, epoch_size, repeats)
     return Faces(source, order, shape, augmentations or [], seed, teacher, mixup, part=distributed.process())

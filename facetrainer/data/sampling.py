@@ -42,6 +42,33 @@ class Balanced(Shuffled):
 
 
 @dataclasses.dataclass(frozen=True)
+class Repeated:
+    """Every image several times in its batch, each time augmented anew; as many batches an epoch, of a part of the images.
+
+    Repeated augmentation: Hoffer et al., CVPR 2020, arXiv:1901.09335; Berman et al., arXiv:1902.05509. An epoch goes on with the images
+    where the last one ended.
+
+    Args:
+        whole: Order of batches that are `repeats` times smaller.
+        repeats: How often.
+    """
+
+    whole: Shuffled
+    repeats: int
+
+    @property
+    def batch_size(self):
+        return self.whole.batch_size * self.repeats
+
+    @property
+    def steps(self):
+        return max(self.whole.steps // self.repeats, 1)
+
+    def __call__(self, seed, epoch):
+        return np.repeat(Portions(self.whole, self.steps)(seed, epoch), self.repeats, axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class PeopleByImages:
     """P×K batches: `image_per_class` images of each of P different people, always full.
 
@@ -142,8 +169,14 @@ class Portions:
         return np.stack([epochs[int(n) // self.whole.steps][int(n) % self.whole.steps] for n in numbers])
 
 
-def order(labels, batch_size, image_per_class, balanced, epoch_size=0):
+def order(labels, batch_size, image_per_class, balanced, epoch_size=0, repeats=1):
     """The order that these arguments of `data.open_faces` ask for."""
+    if repeats > 1:
+        if batch_size % repeats:
+            raise ValueError(f"batch_size {batch_size} is no multiple of 'repeats' {repeats}.")
+        smaller = order(labels, batch_size // repeats, 0, balanced)
+        found = Repeated(smaller, repeats)
+        return Portions(found, epoch_size) if epoch_size else found
     if image_per_class:
         found = PeopleByImages(labels, batch_size, image_per_class)
     else:

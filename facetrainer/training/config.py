@@ -68,7 +68,7 @@ class TrainingData:
         c, options = self.config, spec.options
         self.faces = pipeline.open_faces(
             c.data_path, c.batch_size, self.shape, c.augmentations, options.image_per_class, c.seed, c.teacher, self.source,
-            options.balanced, options.mixup, c.epoch_size,
+            options.balanced, options.mixup, c.epoch_size, options.repeats,
         )  # fmt: skip
         self.source = getattr(self.faces, "source", None)
         return self.faces

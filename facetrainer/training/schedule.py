@@ -41,6 +41,7 @@ class StageOptions:
         sam_rho: Radius of sharpness-aware minimisation; 0 is off.
         mixup: Parameter of the Beta distribution by which images are mixed; 0 is off.
         balanced: Exponent by which identities are drawn evenly, 0 to 1.
+        repeats: How often an image stands in its batch, each time augmented anew.
         accumulate: Batches whose gradients make one step.
         clip: Largest norm of the whole gradient; 0 is off.
         clip_embedder: Largest norm of the basic model's gradient, the head's is left as it is; 0 is off.
@@ -61,6 +62,7 @@ class StageOptions:
     sam_rho: float = 0.0
     mixup: float = 0.0
     balanced: float = 0.0
+    repeats: int = 1
     accumulate: int = 1
     clip: float = 0.0
     clip_embedder: float = 0.0
@@ -165,7 +167,8 @@ KEYS = {
     "embLossTypes": None, "embLossWeights": 1, "tripletAlpha": 0.35, "alpha": None,
     "centerloss": 0, "triplet": 0, "distill": 0,
     "freeze": None, "layer_rates": None,
-    "scale": None, "margin": None, "ema": 0, "swa": 0, "init_head": "", "sam_rho": None, "mixup": None, "balanced": 0, "accumulate": 1,
+    "scale": None, "margin": None, "ema": 0, "swa": 0, "init_head": "", "sam_rho": None, "mixup": None, "balanced": 0, "repeats": 1,
+    "accumulate": 1,
     "clip": 0, "clip_embedder": 0, "stop_after": None, "prelogits_norm_loss_factor": 0,
 }  # fmt: skip
 
@@ -228,6 +231,7 @@ def _options(entry, stage, defaults):
         "sam_rho": _number(entry, "sam_rho"),
         "mixup": _number(entry, "mixup"),
         "balanced": float(entry["balanced"]) if entry.get("balanced") is True else _number(entry, "balanced", most=1),
+        "repeats": _number(entry, "repeats", int, 1),
         "accumulate": _number(entry, "accumulate", int, 1),
         "clip": _number(entry, "clip"),
         "clip_embedder": _number(entry, "clip_embedder"),
@@ -275,6 +279,10 @@ def _check_stage(stage):
         raise ValueError("'init_head' needs a loss over cosines and one center a class. Leave it out.")
     if options.sam_rho and any("gallery" in one.loss.reads for one in stage.losses):
         raise ValueError("'sam_rho' and SemiSiameseLoss do not go together. Leave one of them out.")
+    if options.repeats > 1 and options.image_per_class:
+        raise ValueError(
+            "'repeats' shows an image several times in a batch, P*K batches a person. Leave one of them out."
+        )
     if options.swa and options.ema:
         raise ValueError("'ema' and 'swa' are two means of the same weights. Leave one of them out.")
     if options.ema == 1:

@@ -1,12 +1,14 @@
 """PLDA and LDA on embeddings: against the densities they stand for, on drawn people, and as `evaluate --backend`."""
 
+import json
+
 import numpy as np
 import pytest
 from helpers import tiny_model
 from scipy.stats import multivariate_normal
 
 from facetrainer.cli import evaluate
-from facetrainer.evaluation import backend
+from facetrainer.evaluation import backend, embedder
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import pair_scores, unit
 
@@ -68,3 +70,18 @@ def test_evaluate_learns_once_and_says_from_whom(record, bin_file, workdir, caps
     assert "8 people have two images or more, at least 10" in capsys.readouterr().err
     assert evaluate.main([*plain, "--learn-from", record]) == 1
     assert "--learn-from goes with --backend" in capsys.readouterr().err
+
+
+def test_crops_are_added_up(bin_file, workdir, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3)).astype("uint8")
+    views = [images, *(embedder.moved(images, *view) for view in embedder.CROPS)]
+    np.testing.assert_array_equal(embedder.moved(images, 1, 0.1, 0)[:, :, 2:], images[:, :, :-2])
+
+    def embed(batch):
+        return batch.mean(axis=(1, 2))
+
+    plain, many = embedder.Embedder(embed, size=(20, 20)), embedder.Embedder(embed, size=(20, 20), crops=True)
+    np.testing.assert_allclose(many(images, False), sum(plain(view, False) for view in views), rtol=1e-5)
+    tiny_model().save("m.keras")
+    assert evaluate.main(["-m", "m.keras", "-t", bin_file, "--bootstrap", "0", "--crops", "--json", "x.json"]) == 0
+    assert json.load(open("x.json"))[0]["protocol"]["crops"] == "sum over seven"

@@ -221,6 +221,27 @@ def test_mixed_loss_is_the_shares_of_both_labels():
     np.testing.assert_allclose(found, mix * each[0] + (1 - mix) * each[1], rtol=1e-5)
 
 
+def test_repeated_order():
+    labels = np.arange(40) % 5
+    order = data.sampling.order(labels, 12, 0, 0.0, repeats=3)
+    first, second = order(0, 0), order(0, 1)
+    assert first.shape == (order.steps, 12) == (3, 12)
+    np.testing.assert_array_equal(first[:, 0::3], first[:, 2::3])
+    seen = np.concatenate([order(0, epoch)[:, 0::3].ravel() for epoch in range(3)])
+    assert len(set(seen[:36])) == 36  # epochs go on where the last one ended
+    np.testing.assert_array_equal(second, order(0, 1))
+    with pytest.raises(ValueError, match="batch_size 12 is no multiple of 'repeats' 5"):
+        data.sampling.order(labels, 12, 0, 0.0, repeats=5)
+
+
+def test_repeated_images_are_augmented_anew(record, workdir):
+    trainer = run(record, stage={"repeats": 3}, batch_size=12, augmentations=[data.augment.Colour()])
+    images, targets = next(iter(trainer.faces.batches()))
+    assert (targets["labels"][0] == targets["labels"][:3]).all() and np.abs(images[0].astype(int) - images[1]).max() > 3
+    with pytest.raises(ValueError, match="'repeats' shows an image several times"):
+        train.parse_schedule({**STAGE, "triplet": 1, "repeats": 2})
+
+
 def test_balanced_order():
     labels = np.repeat([0, 1, 2], [80, 15, 5])
     order = data.Balanced(labels, 50, 1.0)
