@@ -17,6 +17,7 @@ from facetrainer.utils.lazy import later
 from facetrainer.utils.text import shown, without_nan
 
 calibration, plots = later("facetrainer.metrics.calibration"), later("facetrainer.reporting.plots")
+models = later("facetrainer.models")
 sources, backends = later("facetrainer.data.sources"), later("facetrainer.evaluation.backend")
 evals, np = later("facetrainer.evaluation"), later("numpy")
 quality, ensemble = later("facetrainer.metrics.quality"), later("facetrainer.evaluation.ensemble")
@@ -50,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument(
         "--learn-from", metavar="DATA", help="learn --backend anew from these people, who must not be those of the sets"
     )
+    main.add_argument(
+        "--write-model", metavar="KERAS", help="with --backend lda: write the model with the metric behind it"
+    )
     main.add_argument("--folds", action="store_true", help="a table of the ten folds")
     main.add_argument(
         "--bootstrap",
@@ -77,6 +81,8 @@ def _run(a):
     if a.calibrate and (a.centre or a.patch or a.crops):
         raise ValueError("--calibrate makes thresholds for the model alone: leave out --centre, --patch and --crops.")
     backend = _backend(a)
+    if a.write_model:
+        _write_model(a, backend)
     results = [_evaluated(a, pairs, backend) for pairs in map(evals.read_pairs, a.test_bin_files)]
     if a.calibrate:
         scores, same = (np.concatenate([one[key] for one in results]) for key in ("scores", "same"))
@@ -140,6 +146,14 @@ def _backend(a):
         was = found.about.get("mirrored") or "left out"
         raise ValueError(f"{path} was learnt with mirrored images {was}. Learn it anew with --learn-from.")
     return found
+
+
+def _write_model(a, backend):
+    """The model with the metric as its last layers."""
+    if backend is None or not a.write_model.endswith(".keras"):
+        raise ValueError("--write-model goes with --backend lda, and takes a name ending in .keras.")
+    models.save(backend.behind(models.load(a.basic_model, trusted=a.trusted)), a.write_model)
+    print(f"{a.write_model}: {a.basic_model} with its {backend.kind.upper()} behind it")
 
 
 def _evaluated(a, pairs, backend=None):

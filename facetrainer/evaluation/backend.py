@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 from scipy.linalg import eigh
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -46,6 +47,29 @@ class Backend:
         joint = total**2 - self.between**2
         squares = (first**2 + second**2) @ (0.5 / total - 0.5 * total / joint)
         return squares + (first * second) @ (self.between / joint) - 0.5 * np.log(joint / total**2).sum()
+
+    def behind(self, model: keras.Model) -> keras.Model:
+        """The model with the metric as its last layers, whose embeddings the plain cosine compares: for galleries and exports.
+
+        Args:
+            model: Basic model.
+
+        Returns:
+            A basic model of width W.
+
+        Raises:
+            ValueError: The metric is PLDA, which is no function of the two embeddings' cosine.
+        """
+        if self.kind != "lda":
+            raise ValueError(
+                f"{self.kind.upper()} weighs pairs and is no layer behind a model. Learn an LDA: --backend lda."
+            )
+        inputs = keras.Input(model.input_shape[1:])
+        x = keras.layers.UnitNormalization(name="own_unit")(model(inputs))
+        dense = keras.layers.Dense(self.matrix.shape[1], name="metric", dtype="float32", trainable=False)
+        x = keras.layers.Activation("linear", dtype="float32", name="embedding")(dense(x))
+        dense.set_weights([self.matrix, -self.mean @ self.matrix])
+        return keras.Model(inputs, x, name=f"{model.name}_{self.kind}")
 
     def save(self, path: str) -> None:
         """Writes an `.npz`."""

@@ -7,6 +7,7 @@ import pytest
 from helpers import tiny_model
 from scipy.stats import multivariate_normal
 
+from facetrainer import models
 from facetrainer.cli import evaluate
 from facetrainer.evaluation import backend, embedder
 from facetrainer.metrics.roc import Roc
@@ -70,6 +71,24 @@ def test_evaluate_learns_once_and_says_from_whom(record, bin_file, workdir, caps
     assert "8 people have two images or more, at least 10" in capsys.readouterr().err
     assert evaluate.main([*plain, "--learn-from", record]) == 1
     assert "--learn-from goes with --backend" in capsys.readouterr().err
+
+
+def test_lda_behind_a_model(bin_file, workdir, capsys):
+    models.save(tiny_model(), "m.keras")
+    x = np.random.default_rng(0).normal(size=(120, 16))
+    found = backend.fit(x, np.arange(120) % 40, "lda", width=8, mirrored="")
+    found.save("m_lda.npz")
+    call = ["-m", "m.keras", "-t", bin_file, "--bootstrap", "0", "--no_flip"]
+    assert evaluate.main([*call, "--backend", "lda", "--write-model", "lda.keras", "--json", "a.json"]) == 0
+    assert evaluate.main(["-m", "lda.keras", *call[2:], "--json", "b.json"]) == 0
+    first, second = (json.load(open(name))[0] for name in ("a.json", "b.json"))
+    assert (
+        first["auc"] == pytest.approx(second["auc"], abs=1e-6)
+        and "LDA, learnt from 40 people" in first["protocol"]["score"]
+    )
+    with pytest.raises(ValueError, match="PLDA weighs pairs and is no layer"):
+        backend.fit(x, np.arange(120) % 40, "plda").behind(tiny_model())
+    assert evaluate.main([*call, "--write-model", "x.keras"]) == 1
 
 
 def test_crops_are_added_up(bin_file, workdir, capsys):
