@@ -47,7 +47,7 @@ class TrainingData:
 
     Args:
         config: The run's settings.
-        shape: `(height, width, channels)` of the images.
+        shape: `(height, width, channels)` of the images; None where the model takes any.
     """
 
     def __init__(self, config: TrainConfig, shape: tuple[int, int, int]):
@@ -65,13 +65,24 @@ class TrainingData:
         Raises:
             ValueError: The data cannot serve the stage.
         """
-        c, options = self.config, spec.options
+        c, options, shape = self.config, spec.options, self._shape(spec)
         self.faces = pipeline.open_faces(
-            c.data_path, c.batch_size, self.shape, c.augmentations, options.image_per_class, c.seed, c.teacher, self.source,
+            c.data_path, c.batch_size, shape, c.augmentations, options.image_per_class, c.seed, c.teacher, self.source,
             options.balanced, options.mixup, c.epoch_size, options.repeats,
         )  # fmt: skip
         self.source = getattr(self.faces, "source", None)
         return self.faces
+
+    def _shape(self, spec):
+        """Of a stage's images: what it asks for, else what the model takes, else 112×112."""
+        asked, channels = spec.options.image_size, self.shape[-1]
+        fixed = [side for side in self.shape[:2] if side]
+        if asked and any(side != asked for side in fixed):
+            raise ValueError(
+                f"sch[{spec.index}]: 'image_size' {asked}: the model takes images of {self.shape[0]}×{self.shape[1]} alone. Make it with "
+                'input_shape=(None, None, 3) and output_layer="GAP", or leave image_size out.'
+            )
+        return (asked, asked, channels) if asked else tuple(side or 112 for side in self.shape[:2]) + (channels,)
 
     def reset(self, data_path=None) -> None:
         """Forgets the index; goes on with `data_path` where it is given."""

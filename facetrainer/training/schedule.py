@@ -41,6 +41,7 @@ class StageOptions:
         sam_rho: Radius of sharpness-aware minimisation; 0 is off.
         mixup: Parameter of the Beta distribution by which images are mixed; 0 is off.
         balanced: Exponent by which identities are drawn evenly, 0 to 1.
+        image_size: Side of the images, for models that take any; 0 for what the model takes, or 112.
         repeats: How often an image stands in its batch, each time augmented anew.
         accumulate: Batches whose gradients make one step.
         clip: Largest norm of the whole gradient; 0 is off.
@@ -62,6 +63,7 @@ class StageOptions:
     sam_rho: float = 0.0
     mixup: float = 0.0
     balanced: float = 0.0
+    image_size: int = 0
     repeats: int = 1
     accumulate: int = 1
     clip: float = 0.0
@@ -167,7 +169,8 @@ KEYS = {
     "embLossTypes": None, "embLossWeights": 1, "tripletAlpha": 0.35, "alpha": None,
     "centerloss": 0, "triplet": 0, "distill": 0,
     "freeze": None, "layer_rates": None,
-    "scale": None, "margin": None, "ema": 0, "swa": 0, "init_head": "", "sam_rho": None, "mixup": None, "balanced": 0, "repeats": 1,
+    "scale": None, "margin": None, "ema": 0, "swa": 0, "init_head": "", "sam_rho": None, "mixup": None, "balanced": 0,
+    "image_size": 0, "repeats": 1,
     "accumulate": 1,
     "clip": 0, "clip_embedder": 0, "stop_after": None, "prelogits_norm_loss_factor": 0,
 }  # fmt: skip
@@ -231,6 +234,7 @@ def _options(entry, stage, defaults):
         "sam_rho": _number(entry, "sam_rho"),
         "mixup": _number(entry, "mixup"),
         "balanced": float(entry["balanced"]) if entry.get("balanced") is True else _number(entry, "balanced", most=1),
+        "image_size": _number(entry, "image_size", int),
         "repeats": _number(entry, "repeats", int, 1),
         "accumulate": _number(entry, "accumulate", int, 1),
         "clip": _number(entry, "clip"),

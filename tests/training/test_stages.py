@@ -221,6 +221,19 @@ def test_mixed_loss_is_the_shares_of_both_labels():
     np.testing.assert_allclose(found, mix * each[0] + (1 - mix) * each[1], rtol=1e-5)
 
 
+def test_images_grow_from_stage_to_stage(record, workdir):
+    model = models.buildin_models(
+        "r_tiny", emb_shape=8, output_layer="GAP", input_shape=(None, None, 3), widths=(8, 16)
+    )
+    trainer, sizes = make(record, basic_model=model), []
+    for stage in ({"image_size": 24}, {"image_size": 40}, {}):
+        trainer.train([{**STAGE, "optimizer": sgd(), **stage}])
+        sizes.append(next(iter(trainer.faces.batches()))[0].shape[1:])
+    assert sizes == [(24, 24, 3), (40, 40, 3), (112, 112, 3)] and np.isfinite(trainer.my_history.history["loss"]).all()
+    with pytest.raises(ValueError, match=r"sch\[0\]: 'image_size' 24: the model takes images of 32×32 alone"):
+        make(record, "fixed.keras").train([{**STAGE, "optimizer": sgd(), "image_size": 24}])
+
+
 def test_repeated_order():
     labels = np.arange(40) % 5
     order = data.sampling.order(labels, 12, 0, 0.0, repeats=3)
