@@ -18,8 +18,8 @@ CASES = (
     "split, softmax",
     "split, VPL",
     "split, center",
-    "split, 8 blocks",
     "split, sub-centers, 8 blocks",
+    "split, 8 blocks",
     "split, sampled, 8 blocks",
 )
 

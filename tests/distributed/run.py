@@ -153,9 +153,11 @@ def of_drawn_rows(x, labels):
 
     found, tables = {}, drawn_rows.tables
     for kind, of in (("rows", tables), ("all", lambda model: [])):
-        drawn_rows.tables = of
+        drawn_rows.tables = of  # what the whole table gives is compared for sgd and momentum
         for name, optimizer in (("sgd", keras.optimizers.SGD(0.1)), ("momentum", keras.optimizers.SGD(0.1, 0.9)),
                                 ("adam", keras.optimizers.Adam(0.1, clipnorm=1.0))):  # fmt: skip
+            if (kind, name) == ("all", "adam"):
+                continue
             head = heads.PartialNormDense(CLASSES, loss_top_k=2, sample_rate=0.3, seed=1, **DECAY)
             inputs = keras.Input((16,))
             plain = keras.Model(inputs, keras.layers.Dense(16, kernel_initializer="identity", name="embedding")(inputs))
@@ -176,7 +178,7 @@ def of_parts():
     from benchmarks import collectives
 
     found = {}
-    for case in collectives.CASES[1:]:
+    for case in collectives.CASES[1:-2]:  # of those with blocks the largest alone
         program = collectives.compiled(collectives.made(case, 10007, 32, 0.1), 64, 32).as_text()
         found[case] = np.array([max(shape, default=1) for _, shape in collectives.collectives(program)])
     head = heads.PartialNormDense(CLASSES, loss_top_k=2, sample_rate=0.3, seed=1)

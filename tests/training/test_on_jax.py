@@ -10,7 +10,6 @@ from helpers import ROOT
 pytest.importorskip("jax")
 
 AGAIN = [
-    "test_stages.py::test_running_means_of_the_weights",
     "test_stages.py::test_the_gallery_network_follows",
     "test_stages.py::test_mean_of_the_last_epochs",
     "test_stages.py::test_sharpness_aware_step",
