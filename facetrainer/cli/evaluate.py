@@ -135,17 +135,27 @@ def _backend(a):
         found = np.concatenate(
             list(evals.Embedder(a.basic_model, a.batch_size, trusted=a.trusted).of_source(source, flip=flip))
         )
-        backends.fit(found, source.labels, a.backend, data=a.learn_from, mirrored=flip).save(path)
+        about = {"data": a.learn_from, "mirrored": flip, "sha256": _digest(a.basic_model)}
+        backends.fit(found, source.labels, a.backend, **about).save(path)
         print(f"{path}: learnt from {len(np.unique(source.labels)):,} people, {len(source):,} images")
     elif not os.path.exists(path):
         raise FileNotFoundError(
             f"{path} does not exist. Give --learn-from, a dataset of the people the model was trained on."
         )
     found = backends.Backend.load(path)
+    if found.about.get("sha256") != _digest(a.basic_model):
+        raise ValueError(
+            f"{path} was learnt for another {a.basic_model} than this one. Learn it anew with --learn-from."
+        )
     if found.about.get("mirrored", "") != flip:
         was = found.about.get("mirrored") or "left out"
         raise ValueError(f"{path} was learnt with mirrored images {was}. Learn it anew with --learn-from.")
     return found
+
+
+def _digest(model):
+    """Of a model file; None for a folder."""
+    return files.sha256_of(model) if os.path.isfile(model) else None
 
 
 def _write_model(a, backend):

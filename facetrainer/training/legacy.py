@@ -133,6 +133,10 @@ class Train:
             augmentations = augment.from_status(random_status, random_cutout_mask_area=random_cutout_mask_area)
         vpl = {"start_iters": vpl_start_iters, "allowed_delta": vpl_allowed_delta} if vpl_start_iters >= 0 else None
         shown = 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
+        if lr_batch and lr_schedule_file:
+            raise ValueError(
+                "lr_batch scales lr_base, and lr_schedule_file lists the rates themselves. Leave one of them out."
+            )
         times = batch_size * devices / lr_batch if lr_batch else 1.0
         if times != 1:
             log.info(

@@ -12,6 +12,7 @@ from facetrainer.cli import evaluate
 from facetrainer.evaluation import backend, embedder
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import pair_scores, unit
+from facetrainer.utils import files
 
 
 def drawn(people, images, rng, width=12, least=0.1):
@@ -77,6 +78,10 @@ def test_lda_behind_a_model(bin_file, workdir, capsys):
     models.save(tiny_model(), "m.keras")
     x = np.random.default_rng(0).normal(size=(120, 16))
     found = backend.fit(x, np.arange(120) % 40, "lda", width=8, mirrored="")
+    found.save("m_lda.npz")
+    assert evaluate.main(["-m", "m.keras", "-t", bin_file, "--no_flip", "--backend", "lda"]) == 1
+    assert "m_lda.npz was learnt for another m.keras" in capsys.readouterr().err
+    found.about["sha256"] = files.sha256_of("m.keras")
     found.save("m_lda.npz")
     call = ["-m", "m.keras", "-t", bin_file, "--bootstrap", "0", "--no_flip"]
     assert evaluate.main([*call, "--backend", "lda", "--write-model", "lda.keras", "--json", "a.json"]) == 0

@@ -183,6 +183,8 @@ def test_the_embedders_gradient_is_clipped_alone(record, workdir):
 def test_the_rate_follows_the_batch_where_it_is_asked_to(record, workdir):
     trainer = run(record, batch_size=6, lr_base=0.1, lr_min=0.01, lr_batch=12, lr_decay="linear", lr_decay_steps=4)
     assert trainer.config.lr["lr_base"] == pytest.approx(0.05) and trainer.config.lr["lr_min"] == pytest.approx(0.005)
+    with pytest.raises(ValueError, match="lr_batch scales lr_base"):
+        make(record, "x.keras", lr_batch=12, lr_schedule_file="rates.txt")
     assert trainer.my_history.history["lr"][0] == pytest.approx(0.05 - 0.045 / 4 * (1 - 1 / 8), rel=1e-3)
 
 
