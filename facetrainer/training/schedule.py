@@ -170,9 +170,7 @@ KEYS = {
     "centerloss": 0, "triplet": 0, "distill": 0,
     "freeze": None, "layer_rates": None,
     "scale": None, "margin": None, "ema": 0, "swa": 0, "init_head": "", "sam_rho": None, "mixup": None, "balanced": 0,
-    "image_size": 0, "repeats": 1,
-    "accumulate": 1,
-    "clip": 0, "clip_embedder": 0, "stop_after": None, "prelogits_norm_loss_factor": 0,
+    "image_size": 0, "repeats": 1, "accumulate": 1, "clip": 0, "clip_embedder": 0, "stop_after": None, "prelogits_norm_loss_factor": 0,
 }  # fmt: skip
 
 
