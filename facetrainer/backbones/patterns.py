@@ -10,8 +10,6 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from facetrainer.data.images import normalised
-
 GREY = (0.299, 0.587, 0.114)
 SCALES = ((1, 1, 2, 12), (3, 4, 1, 10), (1, 2, 1, 9), (1, 3, 1, 8))
 
@@ -124,4 +122,4 @@ def with_patterns(
 
 
 def _of(layer, images):
-    return ops.convert_to_numpy(layer(normalised(images)))
+    return ops.convert_to_numpy(layer((images.astype("float32") - 127.5) / 128))
