@@ -3,17 +3,23 @@
     python -m benchmarks.gpu --csv gpu.csv                                   r50 and mbf, 128 to 1,024 images, 93,431 and 1,000,000 people
     python -m benchmarks.gpu --nets mbf --batches 8 --classes 1000 --steps 3 --warm 1      on a CPU, to see that it runs
 
-Each row is a process of its own. A step is forward, backward, SGD with momentum, of embedder and head, with bf16 where the net computes
-and fp32 where weights lie. `share` is the step's counted FLOPs over what the chip does in bf16 (`--peak`, in TFLOP/s; an H100 SXM has 989).
+Each row is a process of its own; both sides of `--together` cases compile side by side and are timed one by one. A step is forward,
+backward, SGD with momentum, of embedder and head, with bf16 where the net computes and fp32 where weights lie. `share` is the step's
+counted FLOPs over what the chip does in bf16 (`--peak`, in TFLOP/s; an H100 SXM has 989).
 torch's side is written here: channels-last, autocast, torch.compile, nets of arcface_torch's shapes, with the same number of parameters.
 Needs JAX, Keras and this project; torch where it is there. TensorFlow is not imported.
 """
 
 import argparse
+import collections
+import glob
+import gzip
 import json
+import math
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -32,16 +38,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sides", nargs="+", default=["jax", "torch"])
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--warm", type=int, default=5)
+    parser.add_argument("--together", type=int, default=1, help="cases that lie on the device at once")
     parser.add_argument("--peak", type=float, default=989.0, help="TFLOP/s of the chip in bf16, without sparsity")
     parser.add_argument("--data", help="a .rec or folder: images read from it instead of made")
-    parser.add_argument("--profile", help="folder for JAX's profile of a few steps")
+    parser.add_argument("--profile", action="store_true", help="also the kernels that take longest, of JAX's side")
     parser.add_argument("--csv")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     a = parser.parse_args(argv)
     if a.row:
         print("ROW " + json.dumps(SIDES[json.loads(a.row)["side"]](a, **json.loads(a.row))))
         return 0
-    rows = [_apart(a, side, *case) for case in _cases(a) for side in a.sides]
+    cases = _cases(a)
+    rows = [row for k in range(0, len(cases), a.together) for row in _rows(a, cases[k : k + a.together])]
     _show(rows, a.csv)
     return 0
 
@@ -56,8 +64,16 @@ def _cases(a):
     ]
 
 
-def _apart(a, side, net, batch, classes, rate):
-    about = {"side": side, "net": net, "batch": batch, "classes": classes, "rate": rate}
+def _rows(a, cases):
+    """Rows of all sides of some cases: all compile at once, each is timed alone."""
+    names = ("side", "net", "batch", "classes", "rate")
+    begun = [_begin(a, dict(zip(names, (side, *case), strict=True))) for case in cases for side in a.sides]
+    for _, process in begun:
+        _until(process, "READY")
+    return [_timed(about, process) for about, process in begun]
+
+
+def _begin(a, about):
     call = [
         sys.executable,
         "-m",
@@ -69,20 +85,39 @@ def _apart(a, side, net, batch, classes, rate):
         "--warm",
         str(a.warm),
     ]
-    call += [
-        "--peak",
-        str(a.peak),
-        *(["--data", a.data] if a.data else []),
-        *(["--profile", a.profile] if a.profile else []),
-    ]
-    done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT)
-    found = next((line[4:] for line in done.stdout.splitlines() if line.startswith("ROW ")), None)
-    row = {
-        **about,
-        **(json.loads(found) if found else {"fault": (done.stderr.strip().splitlines() or ["?"])[-1][:120]}),
-    }
+    call += ["--peak", str(a.peak), *(["--data", a.data] if a.data else []), *(["--profile"] if a.profile else [])]
+    faults = tempfile.TemporaryFile("w+")  # noqa: SIM115
+    process = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=faults, text=True, cwd=ROOT)
+    process.faults = faults
+    return about, process
+
+
+def _until(process, word):
+    """The rest of the first line that begins with the word; other lines are shown; None at the end of the output."""
+    for line in process.stdout:
+        if line.startswith(word):
+            return line[len(word) :]
+        print(line, end="", flush=True)
+    return None
+
+
+def _timed(about, process):
+    if process.poll() is None:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = _until(process, "ROW ")
+    process.wait()
+    process.faults.seek(0)
+    fault = {"fault": (process.faults.read().strip().splitlines() or ["?"])[-1][:160]}
+    row = {**about, **(json.loads(found) if found else fault)}
     print(row, flush=True)
     return row
+
+
+def _wait():
+    """Tells that compiling is done, until it is this row's turn."""
+    print("READY", flush=True)
+    sys.stdin.readline()
 
 
 def _show(rows, path):
@@ -121,23 +156,54 @@ def of_jax(a, side, net, batch, classes, rate):
     model = models.FaceModel(embedder, head, [losses.ArcfaceLoss()])
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
     batches = _batches(a, batch, classes)
-    state, step, flops, memory = _compiled(model, next(batches))
+    state, step, memory = _compiled(model, next(batches))
+    flops = _flops(embedder, batch, int(classes * rate))
+
+    def once(state):
+        logs, state = step(state, next(batches))
+        jax.block_until_ready(logs)
+        return state
+
+    state = once(state)
+    _wait()
     seconds = []
     for _ in range(a.warm + a.steps):
         begin = time.perf_counter()
-        logs, state = step(state, next(batches))
-        jax.block_until_ready(logs)
+        state = once(state)
         seconds.append(time.perf_counter() - begin)
     if a.profile:
-        with jax.profiler.trace(a.profile):
-            for _ in range(3):
-                logs, state = step(state, next(batches))
-            jax.block_until_ready(logs)
+        with tempfile.TemporaryDirectory() as folder:
+            with jax.profiler.trace(folder, create_perfetto_trace=False):
+                for _ in range(3):
+                    state = once(state)
+            _show_kernels(folder)
     return _numbers(a, seconds[a.warm :], batch, flops, memory, embedder.count_params())
 
 
+def _show_kernels(folder, lines=25):
+    """Milliseconds of three steps by kernel, of the device's streams, the longest first."""
+    spent = collections.Counter()
+    for path in glob.glob(os.path.join(folder, "**", "*.trace.json.gz"), recursive=True):
+        with gzip.open(path) as file:
+            events = json.load(file)["traceEvents"]
+        devices = {
+            e["pid"] for e in events if e.get("name") == "process_name" and "/device:" in e["args"].get("name", "")
+        }
+        streams = {
+            (e["pid"], e["tid"])
+            for e in events
+            if e.get("name") == "thread_name" and e["pid"] in devices and e["args"]["name"].startswith("Stream")
+        }
+        for e in events:
+            if e.get("ph") == "X" and (e["pid"], e["tid"]) in streams:
+                spent[e["name"]] += e.get("dur", 0) / 1e3
+    print(f"kernels of three steps: {sum(spent.values()):.1f} ms, {len(spent)} names")
+    for name, milliseconds in spent.most_common(lines):
+        print(f"{milliseconds:9.2f} ms  {name[:110]}", flush=True)
+
+
 def _compiled(model, data):
-    """State, compiled step, its FLOPs and the memory that it needs."""
+    """State, compiled step and the memory that it needs."""
     import jax
 
     model.optimizer.build(model.trainable_variables)
@@ -145,8 +211,31 @@ def _compiled(model, data):
     kinds = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
     state = model._get_jax_state(**dict.fromkeys(kinds, True))
     step = jax.jit(model.train_step, donate_argnums=0).lower(state, data).compile()
-    memory, cost = step.memory_analysis(), step.cost_analysis()
-    return state, step, cost.get("flops", 0.0), memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    memory = step.memory_analysis()
+    return state, step, memory.argument_size_in_bytes + memory.temp_size_in_bytes
+
+
+def _flops(embedder, batch, classes):
+    """Of a step's convolutions and matrix products, as is usual three times those of the way forward; XLA counts none of cuDNN's."""
+    import jax
+
+    images = jax.ShapeDtypeStruct((batch, 112, 112, 3), "float32")
+    return 3 * (_forward(jax.make_jaxpr(embedder)(images).jaxpr) + 2 * batch * 512 * classes)
+
+
+def _forward(jaxpr):
+    from jax.extend.core import jaxprs_in_params
+
+    total = 0
+    for eqn in jaxpr.eqns:
+        total += sum(_forward(inner) for inner in jaxprs_in_params(eqn.params))
+        if eqn.primitive.name == "conv_general_dilated":
+            kernel, outputs = eqn.invars[1].aval, eqn.params["dimension_numbers"].rhs_spec[0]
+            total += 2 * eqn.outvars[0].aval.size * kernel.size // kernel.shape[outputs]
+        elif eqn.primitive.name == "dot_general":
+            ((summed, _), _), left = eqn.params["dimension_numbers"], eqn.invars[0].aval.shape
+            total += 2 * eqn.outvars[0].aval.size * math.prod(left[k] for k in summed)
+    return total
 
 
 def _batches(a, batch, classes):
@@ -184,10 +273,10 @@ def of_torch(a, side, net, batch, classes, rate):
     labels = torch.randint(0, classes, (batch,), device=device)
     compiled = torch.compile(embedder) if device == "cuda" else embedder
     with FlopCounterMode(display=False) as counter, torch.autocast(device, torch.bfloat16):
-        _torch_loss(embedder(images), table, labels, rate).backward()
-    seconds, flops = [], counter.get_total_flops()
-    for _ in range(a.warm + a.steps):
-        begin = time.perf_counter()
+        _torch_loss(embedder(images), table, labels, rate)
+    seconds, flops = [], 3 * counter.get_total_flops()
+
+    def once():
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device, torch.bfloat16):
             loss = _torch_loss(compiled(images), table, labels, rate)
@@ -195,6 +284,12 @@ def of_torch(a, side, net, batch, classes, rate):
         optimizer.step()
         if device == "cuda":
             torch.cuda.synchronize()
+
+    once()
+    _wait()
+    for _ in range(a.warm + a.steps):
+        begin = time.perf_counter()
+        once()
         seconds.append(time.perf_counter() - begin)
     memory = torch.cuda.max_memory_allocated() if device == "cuda" else 0
     parameters = sum(p.numel() for p in embedder.parameters()) + sum(

@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--seconds", type=float, default=1500, help="CPU-seconds, user + system")
     main.add_argument("--epochs", type=int, help="of cosine, in the place of as many as fit; 0 trains nothing")
     main.add_argument("--seed", type=int, default=0)
+    main.add_argument("--policy", default="float32", help="Keras's policy of number formats, such as mixed_bfloat16")
     main.add_argument("--no-patterns", action="store_false", dest="patterns", help="the network's embedding alone")
     main.add_argument(
         "--backend", choices=("plda", "lda", "none"), default="plda", help="metric learnt on the training people"
@@ -46,8 +47,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     sys.path.insert(0, ROOT)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    import keras
+
     from facetrainer.cli import recipe
 
+    keras.mixed_precision.set_dtype_policy(arguments.policy)
     path = "lfw_distilled" if arguments.teacher else "lfw_small"
     settings = {
         "data_path": distilled(arguments.data, arguments.teacher) if arguments.teacher else arguments.data,
@@ -123,18 +127,24 @@ def finished(arguments, model):
 
 def measure(arguments, network, model, learnt):
     """The clock has stopped."""
-    from facetrainer import evaluation
     from facetrainer.reporting import tables
 
     print(f"{model.count_params():,} parameters, {cpu():.0f} CPU-seconds")
+    print(tables.accuracy_table(results(arguments, network, model, learnt)))
+
+
+def results(arguments, network, model, learnt):
+    """→ (what, result on `lfw_dev.bin`) of the network, of the model with patterns if it is another, and of the metric."""
+    from facetrainer import evaluation
+
     pairs = evaluation.read_pairs(os.path.join(arguments.data, "lfw_dev.bin"))
     rows = []
-    for name, one in {"network": network, "with patterns": model}.items():
+    for name, one in {"network": network, **({} if model is network else {"with patterns": model})}.items():
         found = evaluation.Embedder(one).of_encoded(pairs.images, True)
         rows.append((f"{name}, cosine", evaluation.verify(evaluation.scores_of(found), pairs.same, pairs.name)))
     if learnt:
         rows.append((learnt.kind, evaluation.verify(learnt.scores(found), pairs.same, pairs.name)))
-    print(tables.accuracy_table(rows))
+    return rows
 
 
 if __name__ == "__main__":

@@ -107,16 +107,16 @@ def with_patterns(
     """
     from sklearn.decomposition import PCA
 
-    layer = LocalBinaryPatterns(scales, name="patterns")
+    layer = LocalBinaryPatterns(scales, name="patterns", dtype="float32")
     found = np.concatenate([_of(layer, images[i : i + 64]) for i in range(0, len(images), 64)])
     parts = PCA(width, svd_solver="randomized", random_state=seed).fit(found)
     kernel = (parts.components_ / np.sqrt(parts.singular_values_)[:, None]).T
     dense = layers.Dense(width, name="patterns_pca", trainable=False, dtype="float32")
     inputs = keras.Input(model.input_shape[1:])
-    own, seen = layers.UnitNormalization(name="own_unit"), layers.UnitNormalization(name="patterns_unit")
-    x = layers.Rescaling(share, name="patterns_share")(seen(dense(layer(inputs))))
+    own, seen = (layers.UnitNormalization(name=f"{whose}_unit", dtype="float32") for whose in ("own", "patterns"))
+    x = layers.Rescaling(share, name="patterns_share", dtype="float32")(seen(dense(layer(inputs))))
     dense.set_weights([kernel, -parts.mean_ @ kernel])
-    x = layers.Concatenate(name="both")([own(model(inputs)), x])
+    x = layers.Concatenate(name="both", dtype="float32")([own(model(inputs)), x])
     x = layers.Activation("linear", dtype="float32", name="embedding")(x)
     return keras.Model(inputs, x, name=f"{model.name}_patterns")
 
