@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "--learn-from", metavar="DATA", help="learn --backend anew from these people, who must not be those of the sets"
     )
     main.add_argument(
-        "--write-model", metavar="KERAS", help="with --backend lda: write the model with the metric behind it"
+        "--write-model", metavar="KERAS", help="with --backend: write the model with the metric as its last layer"
     )
     main.add_argument("--folds", action="store_true", help="a table of the ten folds")
     main.add_argument(
@@ -161,7 +161,7 @@ def _digest(model):
 def _write_model(a, backend):
     """The model with the metric as its last layers."""
     if backend is None or not a.write_model.endswith(".keras"):
-        raise ValueError("--write-model goes with --backend lda, and takes a name ending in .keras.")
+        raise ValueError("--write-model goes with --backend, and takes a name ending in .keras.")
     models.save(backend.behind(models.load(a.basic_model, trusted=a.trusted)), a.write_model)
     print(f"{a.write_model}: {a.basic_model} with its {backend.kind.upper()} behind it")
 

@@ -14,7 +14,11 @@ from facetrainer.data import images
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 LEVELS = np.arange(256, dtype=np.uint8)
-GREY = np.tile([0.299, 0.587, 0.114], (3, 1))  # red, green, blue → grey, three times
+GREY = np.array([0.299, 0.587, 0.114])
+TO_GREY, SAME = (
+    np.pad(np.tile(GREY, (3, 1)), ((0, 0), (0, 1))),
+    np.eye(3, 4),
+)  # matrices (3, 4), the last column is added
 
 
 def flip(image, rng):
@@ -34,9 +38,10 @@ class Light:
 
     def __call__(self, image, rng):
         shift, contrast, saturation = rng.uniform(-1, 1, 3) * (self.brightness, self.contrast, self.saturation)
-        mixed = np.eye(3) * (1 + saturation) - GREY * saturation
-        offset = np.array(cv2.mean(image)[:3]) * -contrast + shift
-        return cv2.transform(image, np.column_stack([mixed * (1 + contrast), mixed @ offset]))
+        mean = np.array(cv2.mean(image)[:3])
+        matrix = SAME * ((1 + contrast) * (1 + saturation)) - TO_GREY * ((1 + contrast) * saturation)
+        matrix[:, 3] = shift - contrast * ((1 + saturation) * mean - saturation * (GREY @ mean))
+        return cv2.transform(image, matrix)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,9 +184,9 @@ class Jitter:
         for number in rng.permutation(3):
             factor = 1 + rng.uniform(-self.strength, self.strength)
             if number == 0:
-                image = _per_channel(image, factor, 0)
+                image = _level(image, factor)
             elif number == 1:
-                image = _per_channel(image, factor, cv2.mean(_grey(image))[0] * (1 - factor))
+                image = _contrasted(image, factor)
             else:
                 image = _blend(_grey(image), image, factor)
         return image
@@ -276,8 +281,8 @@ def _solarize_add(aug, image, rng):
 
 
 def _sharpness(aug, image, rng):
-    smooth = cv2.filter2D(image, -1, np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13)
-    return _blend(smooth, image, aug.factor())
+    """Against a kernel of ones with 5 in the middle, over 13: 9/13 of the mean of nine, 4/13 of the pixel itself."""
+    return _blend(cv2.boxFilter(image, -1, (3, 3)), image, 1 - (1 - aug.factor()) * 9 / 13)
 
 
 def _cutout(aug, image, rng):
@@ -301,10 +306,8 @@ OPERATIONS = {
     "Posterize": _posterize,
     "Solarize": _solarize,
     "Color": lambda aug, image, rng: _blend(_grey(image), image, aug.factor()),
-    "Contrast": lambda aug, image, rng: _per_channel(
-        image, aug.factor(), cv2.mean(_grey(image))[0] * (1 - aug.factor())
-    ),
-    "Brightness": lambda aug, image, rng: _per_channel(image, aug.factor(), 0),
+    "Contrast": lambda aug, image, rng: _contrasted(image, aug.factor()),
+    "Brightness": lambda aug, image, rng: _level(image, aug.factor()),
     "Sharpness": _sharpness,
     "ShearX": lambda aug, image, rng: _warp(image, np.array([[1, aug.signed(0.3, rng), 0], [0, 1, 0]])),
     "ShearY": lambda aug, image, rng: _warp(image, np.array([[1, 0, 0], [aug.signed(0.3, rng), 1, 0]])),
@@ -349,20 +352,23 @@ def _table(curve):
     return np.clip(np.rint(curve), 0, 255).astype(np.uint8).reshape(256, 1, -1)
 
 
-def _per_channel(image, factor, offset):
-    matrix = np.zeros((3, 4))
-    matrix[[0, 1, 2], [0, 1, 2]], matrix[:, 3] = factor, offset
-    return cv2.transform(image, matrix)
+def _level(image, factor, offset=0.0):
+    return cv2.addWeighted(image, factor, image, 0, offset)
+
+
+def _contrasted(image, factor):
+    """Times a factor about the mean of its grey."""
+    return _level(image, factor, GREY @ cv2.mean(image)[:3] * (1 - factor))
 
 
 def _autocontrast(image):
     low, high = np.array([cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image)]).T
     factor = np.where(high > low, 255 / np.maximum(high - low, 1), 1.0)
-    return _per_channel(image, factor, np.where(high > low, -low * factor, 0.0))
+    return cv2.transform(image, np.column_stack([np.diag(factor), np.where(high > low, -low * factor, 0.0)]))
 
 
 def _grey(image):
-    return np.repeat(images.grey(image), 3, axis=-1)
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
 def _blend(first, second, factor):

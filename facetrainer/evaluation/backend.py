@@ -51,24 +51,22 @@ class Backend:
     def behind(self, model: keras.Model) -> keras.Model:
         """The model with the metric as its last layers, whose embeddings the plain cosine compares: for galleries and exports.
 
+        Of LDA it is the same score. PLDA's adds terms of each image alone to the product of the two, which no cosine can: the layer weighs
+        the directions as PLDA weighs their product, and the terms are left out.
+
         Args:
             model: Basic model.
 
         Returns:
             A basic model of width W.
-
-        Raises:
-            ValueError: The metric is PLDA, which is no function of the two embeddings' cosine.
         """
-        if self.kind != "lda":
-            raise ValueError(
-                f"{self.kind.upper()} weighs pairs and is no layer behind a model. Learn an LDA: --backend lda."
-            )
+        weights = np.sqrt(self.between / (2 * self.between + 1)) if self.kind == "plda" else 1.0
+        matrix = self.matrix * weights
         inputs = keras.Input(model.input_shape[1:])
-        x = keras.layers.UnitNormalization(name="own_unit")(model(inputs))
-        dense = keras.layers.Dense(self.matrix.shape[1], name="metric", dtype="float32", trainable=False)
+        x = keras.layers.UnitNormalization(name="own_unit", dtype="float32")(model(inputs))
+        dense = keras.layers.Dense(matrix.shape[1], name="metric", dtype="float32", trainable=False)
         x = keras.layers.Activation("linear", dtype="float32", name="embedding")(dense(x))
-        dense.set_weights([self.matrix, -self.mean @ self.matrix])
+        dense.set_weights([matrix, -self.mean @ matrix])
         return keras.Model(inputs, x, name=f"{model.name}_{self.kind}")
 
     def save(self, path: str) -> None:

@@ -1,10 +1,12 @@
-"""What a score says about two images: the probability that they are of one person."""
+"""What a score says about two images: the probability that they are of one person, and the ratio of its likelihoods."""
 
 import numpy as np
 from scipy.special import expit, ndtri
+from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from facetrainer.metrics.intervals import rate_variance
+from facetrainer.metrics.verification import folds_of
 
 
 def fit(scores: np.ndarray, same: np.ndarray, people: np.ndarray) -> dict:
@@ -56,8 +58,91 @@ def probability(fitted: dict, score: float, level: float = 0.95) -> tuple[float,
     Returns:
         The probability, and the lower and upper end of its interval; none beyond the odds that the pairs can support.
     """
+    return tuple(float(expit(one)) for one in log_ratio(fitted, score, level))
+
+
+def log_ratio(fitted: dict, score: float, level: float = 0.95) -> tuple[float, float, float]:
+    """Natural logarithm of how much likelier a score is of one person than of two.
+
+    Args:
+        fitted: From `fit`.
+        score: Of the two images.
+        level: How often the interval is to hold the true value. Defaults to `0.95`.
+
+    Returns:
+        The logarithm, and the lower and upper end of its interval; none beyond the odds that the pairs can support.
+    """
     row = np.array([1.0, score])
     middle = fitted["intercept"] + fitted["slope"] * score
     half = ndtri((1 + level) / 2) * np.sqrt(max(row @ np.array(fitted["covariance"]) @ row, 0.0))
     low, high = -np.log(fitted["odds"]["lowest"]), np.log(fitted["odds"]["highest"])
-    return tuple(float(expit(np.clip(one, low, high))) for one in (middle, middle - half, middle + half))
+    return tuple(float(np.clip(one, low, high)) for one in (middle, middle - half, middle + half))
+
+
+def cllr(log_ratios: np.ndarray, same: np.ndarray) -> float:
+    """Cost of log-likelihood ratios in bits: 0 is perfect, 1 is no better than saying nothing.
+
+    Args:
+        log_ratios: Natural logarithms `(n,)`.
+        same: Whether each pair is of one person, bool `(n,)`.
+
+    Reference:
+        Brümmer & du Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language 2006, eq. 24.
+    """
+    same = np.asarray(same, bool)
+    missed, taken = np.logaddexp(0, -log_ratios[same]).mean(), np.logaddexp(0, log_ratios[~same]).mean()
+    return float((missed + taken) / 2 / np.log(2))
+
+
+def best_ratios(scores: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Log-likelihood ratios `(n,)` that no rising function of these very scores betters: pool adjacent violators.
+
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person, bool `(n,)`.
+
+    Returns:
+        Natural logarithms, infinite at both ends as a rule.
+    """
+    same = np.asarray(same, bool)
+    weights = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
+    chance = IsotonicRegression(y_min=0, y_max=1).fit_transform(scores, same, sample_weight=weights)
+    with np.errstate(divide="ignore"):
+        return np.log(chance) - np.log1p(-chance)
+
+
+def cllr_min(scores: np.ndarray, same: np.ndarray) -> float:
+    """`cllr` of `best_ratios`: what is lost by telling people apart alone; the rest of `cllr` is lost by the calibration."""
+    return cllr(best_ratios(scores, same), same)
+
+
+def tippett(log_ratios: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Parts of the pairs of one person, and of two, whose ratio is above a value.
+
+    Args:
+        log_ratios: Natural logarithms `(n,)`.
+        same: Whether each pair is of one person, bool `(n,)`.
+
+    Returns:
+        Logarithms to base 10 `(k,)`, rising, and both parts at each `(k,)`.
+    """
+    values = np.asarray(log_ratios) / np.log(10)
+    places = np.unique(values[np.isfinite(values)])
+    parts = (
+        1 - np.searchsorted(np.sort(values[kind]), places, "left") / max(np.sum(kind), 1) for kind in (same, ~same)
+    )
+    return places, *parts
+
+
+def ratios(fitted: dict, scores: np.ndarray) -> np.ndarray:
+    """Log-likelihood ratios `(n,)` of scores `(n,)`, by a fit of other pairs; not cut off at the odds, as `cllr` wants them."""
+    return fitted["intercept"] + fitted["slope"] * np.asarray(scores, np.float64)
+
+
+def folded_ratios(scores: np.ndarray, same: np.ndarray, people: np.ndarray, folds: int = 10) -> np.ndarray:
+    """Log-likelihood ratios `(n,)` of each fold of the pairs by the fit of the others, as 10-fold accuracy takes its thresholds."""
+    found = np.empty(len(same))
+    for fold in folds_of(len(same), folds):
+        rest = np.setdiff1d(np.arange(len(same)), fold)
+        found[fold] = ratios(fit(scores[rest], same[rest], people[:, rest]), scores[fold])
+    return found

@@ -149,16 +149,37 @@ def curve_intervals(
         Lower and upper ends, each `(1 + k,)`: of the area, then of the rates; nan where hardly any draw had pairs of both kinds.
     """
     same = np.asarray(same, bool)
+    least = [0.5 / max(np.sum(same) * np.sum(~same), 1), *[0.5 / max(np.sum(same), 1)] * len(fars)]
 
     def of(curve):
         return np.append(curve.auc, curve.tar_between(fars))
 
+    return drawn_intervals(scores, same, people, of, least, draws, level, seed)
+
+
+def drawn_intervals(
+    scores: np.ndarray, same: np.ndarray, people: np.ndarray, of: Callable[[Roc], np.ndarray], least: list[float], draws: int = 1000,
+    level: float = 0.95, seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Intervals of any rates of a curve, as those of `curve_intervals`.
+
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person, bool `(n,)`.
+        people: Persons of both images of each pair, integers `(2, n)`.
+        of: Function of a curve that gives rates `(k,)`.
+        least: The smallest part of 1 that the pairs tell of each rate, `(k,)`.
+        draws: How many. Defaults to `1000`.
+        level: How often an interval is to hold the true value. Defaults to `0.95`.
+        seed: Of the draws. Defaults to `0`.
+
+    Returns:
+        Lower and upper ends, each `(k,)`; nan where hardly any draw had pairs of both kinds.
+    """
     estimate, found = of(Roc(scores, same)), double_or_nothing(scores, same, people, of, draws, seed)
     if len(found) < draws / 2:
         return np.full((2, len(estimate)), np.nan)
-    least = np.append(
-        0.5 / max(np.sum(same) * np.sum(~same), 1), np.full(len(estimate) - 1, 0.5 / max(np.sum(same), 1))
-    )
+    least = np.asarray(least)
     middle, drawn = (logit(np.clip(rates, least, 1 - least)) for rates in (estimate, found))
     half = ndtri((1 + level) / 2) * drawn.std(axis=0)
     trials = len(np.unique(people[:, same]))

@@ -20,16 +20,46 @@ def angular_fisher_score(embeddings: np.ndarray, labels: np.ndarray) -> float:
     return float(within / between)
 
 
-def error_versus_reject(scores: np.ndarray, same: np.ndarray, quality: np.ndarray, fmr: float = 1e-3, steps: int = 20):
-    """Scores, same and quality (the lower of both images') of pairs (n,) → parts rejected (steps,), false non-match rates.
+def error_versus_discard(missed: np.ndarray, quality: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Error-versus-discard characteristic: what is left of an error rate when pairs of low quality are discarded.
 
-    The threshold stays where all pairs have a false match rate of `fmr`; pairs of the lowest quality are rejected first. A quality that
-    knows poor images makes the curve fall. Grother & Tabassi, PAMI 2007.
+    Args:
+        missed: Whether each pair of one person is missed at the threshold, bool `(n,)`; or any errors.
+        quality: Of each pair, the lower of both images' `(n,)`; higher is better. Pairs of one quality go together.
+
+    Returns:
+        Parts discarded `(k,)`, from 0, and the error rate among the pairs that are left `(k,)`: it holds from there up to the next part.
+
+    Reference:
+        Grother & Tabassi, "Performance of biometric quality measures", PAMI 2007; ISO/IEC 29794-1:2024.
     """
-    negatives = np.sort(scores[~same])[::-1]
-    threshold = np.nextafter(negatives[min(int(fmr * len(negatives)), len(negatives) - 1)], np.inf)
-    mine, missed = quality[same], scores[same] < threshold
-    missed = missed[np.argsort(mine, kind="stable")]
-    rejected = np.arange(steps) / steps
-    begins = np.floor(rejected * len(missed)).astype(int)
-    return rejected, np.array([missed[begin:].mean() for begin in begins])
+    values, group = np.unique(quality, return_inverse=True)
+    pairs, errors = np.bincount(group), np.bincount(group, missed)
+    gone = np.concatenate([[0], np.cumsum(pairs)[:-1]])
+    return gone / len(missed), (errors.sum() - np.concatenate([[0], np.cumsum(errors)[:-1]])) / (len(missed) - gone)
+
+
+def partial_area(discarded: np.ndarray, rates: np.ndarray, most: float = 0.2) -> float:
+    """Area under an error-versus-discard curve, a staircase, from 0 to `most` of the pairs; divided by `most`, a mean rate.
+
+    Args:
+        discarded: Parts `(k,)`, from 0, rising.
+        rates: Error rates `(k,)`.
+        most: Where it ends. Defaults to `0.2`.
+
+    Reference:
+        Schlett et al., "Considerations on the evaluation of biometric quality assessment algorithms", 2023, arXiv:2303.13294.
+    """
+    begins = np.minimum(discarded, most)
+    return float(np.sum(np.diff(np.append(begins, most)) * rates))
+
+
+def perfect_area(rate: float, most: float = 0.2) -> float:
+    """`partial_area` of a quality that knows the errors: all missed pairs are discarded first, and nothing is left of an error rate.
+
+    Args:
+        rate: Error rate with nothing discarded.
+        most: Where it ends. Defaults to `0.2`.
+    """
+    end = min(rate, most)  # up to there (rate − x) / (1 − x) = 1 − (1 − rate) / (1 − x)
+    return float(end + (1 - rate) * np.log1p(-end))

@@ -91,9 +91,16 @@ def test_lda_behind_a_model(bin_file, workdir, capsys):
         first["auc"] == pytest.approx(second["auc"], abs=1e-6)
         and "LDA, learnt from 40 people" in first["protocol"]["score"]
     )
-    with pytest.raises(ValueError, match="PLDA weighs pairs and is no layer"):
-        backend.fit(x, np.arange(120) % 40, "plda").behind(tiny_model())
     assert evaluate.main([*call, "--write-model", "x.keras"]) == 1
+
+
+def test_plda_behind_a_model_is_its_score_without_the_terms_of_each_image_alone():
+    model, found = tiny_model(), backend.Backend("plda", np.zeros(16), np.eye(16), np.linspace(0.5, 4, 16))
+    images = np.random.default_rng(1).normal(size=(8, *model.input_shape[1:])).astype("float32")
+    embeddings, behind = np.asarray(model(images)), np.asarray(found.behind(model)(images))
+    turned = embeddings * np.tile([1.0, -1.0], 4)[:, None]
+    product = (found.scores(embeddings) - found.scores(turned)) / 2
+    np.testing.assert_allclose(np.sum(behind[0::2] * behind[1::2], axis=1), product, rtol=1e-4, atol=1e-6)
 
 
 def test_crops_are_added_up(bin_file, workdir, capsys):

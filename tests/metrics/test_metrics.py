@@ -129,12 +129,8 @@ def test_fisher_score_and_quality():
     assert quality.angular_fisher_score(two, np.array([0, 0, 1, 1])) == pytest.approx(1.0)
     same, good = np.arange(2000) % 2 == 0, rng.random(2000)
     scores = np.where(same, good, 0) + 0.2 * rng.normal(size=2000)
-    rejected, missed = quality.error_versus_reject(scores, same, good, 0.01)
-    assert (
-        rejected[0] == 0
-        and missed[0] > 3 * missed[15]
-        and missed[0] == np.mean(scores[same] <= np.sort(scores[~same])[::-1][10])
-    )
+    gone, missed = quality.error_versus_discard(scores[same] < 0.3, good[same])
+    assert gone[0] == 0 and missed[0] == np.mean(scores[same] < 0.3) and missed[0] > 3 * missed[np.argmax(gone >= 0.4)]
 
 
 # ------------------------------------------------------------------------------------------------------------- templates
