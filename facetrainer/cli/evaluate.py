@@ -3,24 +3,36 @@
 Two protocols are named: "10-fold" takes each fold's threshold from the other nine (what papers report), "max" the best threshold on
 the very pairs it is measured on (what Keras_insightface prints). Intervals are over the people in the pairs:
 a person in ten pairs is no ten people.
+
+  facetrainer evaluate -m r50.keras -t lfw.bin cfp_fp.bin agedb_30.bin --page study.html
+  facetrainer evaluate -m r50.keras -t calibration.bin --calibrate                          thresholds for stated FMR
+  facetrainer evaluate -m r50.keras -t own.bin --thresholds r50_thresholds.json             FMR and FNMR at those
+  facetrainer evaluate -m r50.keras -t faces/ --attributes people.csv --quality ofiq.csv    groups of people, quality of images
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import logging
 import os
+import shlex
+import sys
 
 from facetrainer.cli import run
 from facetrainer.utils import files
 from facetrainer.utils.lazy import later
 from facetrainer.utils.text import shown, without_nan
 
-calibration, plots = later("facetrainer.metrics.calibration"), later("facetrainer.reporting.plots")
+calibration, matching = later("facetrainer.metrics.calibration"), later("facetrainer.metrics.matching")
+drawn, pages = later("facetrainer.reporting.study_plots"), later("facetrainer.reporting.study")
+study, environment = later("facetrainer.evaluation.study"), later("facetrainer.utils.environment")
 models = later("facetrainer.models")
 sources, backends = later("facetrainer.data.sources"), later("facetrainer.evaluation.backend")
 evals, np = later("facetrainer.evaluation"), later("numpy")
-quality, ensemble = later("facetrainer.metrics.quality"), later("facetrainer.evaluation.ensemble")
+ensemble = later("facetrainer.evaluation.ensemble")
+log = logging.getLogger("facetrainer")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,16 +77,36 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--compare", metavar="MODEL", help="another model on the same pairs: McNemar's test")
     main.add_argument("--calibrate", action="store_true", help="write MODEL_thresholds.json, from all sets together")
     main.add_argument(
-        "--reject", metavar="PNG", help="error-versus-reject curve of the embedding's length as quality of an image"
+        "--thresholds", metavar="JSON", help="of --calibrate on other pairs: FMR and FNMR there on these sets"
+    )
+    main.add_argument(
+        "--fmr", type=float, default=1e-2, help="false match rate of the one threshold for groups and quality (0.01)"
+    )
+    main.add_argument(
+        "--attributes", metavar="CSV", help="image or person, and attributes: FMR and FNMR of groups, how fair"
+    )
+    main.add_argument(
+        "--quality", metavar="CSV", help="image and qualities, as OFIQ writes: error-versus-discard curves"
+    )
+    main.add_argument(
+        "--reject", metavar="PNG", help="error-versus-discard curves: of the embedding's length, and those of --quality"
     )
     main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
+    main.add_argument(
+        "--page", metavar="FILE", help="a study: .html, .pdf or .tex; of several models, facetrainer report"
+    )
     run.add_trusted(main)
     return main
 
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the results; exit codes of `run.call`."""
-    return run.call(parser(), _run, argv)
+
+    def work(a):
+        a.command = shlex.join(["facetrainer", "evaluate", *(sys.argv[1:] if argv is None else argv)])
+        return _run(a)
+
+    return run.call(parser(), work, argv)
 
 
 def _run(a):
@@ -94,10 +126,12 @@ def _run(a):
             "sets": [one["protocol"] for one in results],
         }
         print(calibration.write(a.basic_model, calibration.calibrate(scores, same, people=people, **about)))
+    arrays = ("scores", "same", "people of pairs", "lengths")
+    told = without_nan([{key: value for key, value in one.items() if key not in arrays} for one in results])
     if a.json:
-        arrays = ("scores", "same", "people of pairs", "lengths")
-        told = [{key: value for key, value in one.items() if key not in arrays} for one in results]
-        files.write_json(a.json, without_nan(told), indent=1)
+        files.write_json(a.json, told, indent=1)
+    if a.page:
+        print(pages.write(json.loads(json.dumps(told)), a.page))
 
 
 def _model(a):
@@ -196,10 +230,69 @@ def _evaluated(a, pairs, backend=None):
         _print_folds(scores, same)
     if a.bootstrap:
         found |= _intervals(a, scores, pairs)
-    if a.reject:
-        found["reject"] = _reject(embeddings, scores, same, a.reject)
     if a.compare:
         found["compared"] = _compared(a, scores, pairs, flip)
+    return found | _studied(a, study.Measured(pairs, scores, embeddings), found.get("95%"))
+
+
+def _studied(a, measured, ends):
+    """Prints and returns what is asked for besides accuracy."""
+    if not measured.curve.both or not np.isfinite(measured.scores).all():
+        return {"made by": _made_by(a)}
+    found = {"made by": _made_by(a), "rates": study.rates(measured, ends), "curve": study.curve(measured)}
+    print("  " + ", ".join(f"{name} {shown(one['rate'])}" for name, one in found["rates"].items()))
+    thresholds = calibration.read_file(a.thresholds) if a.thresholds else None
+    if thresholds:
+        found["carried"] = _carried(a, measured, thresholds)
+    if a.page or a.json:
+        found["evidence"] = study.worth(measured)
+        print(
+            f"  Cllr {found['evidence']['Cllr']:.4f} bits, {found['evidence']['Cllr min']:.4f} with the best calibration"
+        )
+    if not (a.quality or a.reject or a.attributes):
+        return found
+    threshold, whose = study.threshold_of(measured, a.fmr, thresholds)
+    if a.quality or a.reject:
+        found["discard"] = _discarded(a, measured, threshold, whose)
+    if a.attributes:
+        found["groups"] = _groups(a, measured, threshold, whose)
+    return found
+
+
+def _made_by(a):
+    """Model, program and machine, and the command that makes the same again."""
+    about = {"model": a.basic_model, "sha256 of the model": _digest(a.basic_model), "command": a.command}
+    return about | environment.of_run()
+
+
+def _carried(a, measured, thresholds):
+    sets = ", ".join(str(one.get("set")) for one in thresholds.get("sets", []) if isinstance(one, dict)) or a.thresholds
+    if thresholds.get("model") and os.path.basename(str(thresholds["model"])) != os.path.basename(a.basic_model):
+        log.warning("%s was made for %s, this is %s", a.thresholds, thresholds["model"], a.basic_model)
+    found = study.carried(measured, thresholds)
+    for fmr, point in found.items():
+        print(f"  FMR {fmr} set on {sets}: {matching.AtThreshold(**point)}")
+    return {"set on": sets, "file": a.thresholds, "at": found}
+
+
+def _discarded(a, measured, threshold, whose):
+    found = study.discarded(measured, a.quality, threshold)
+    for name, one in found.items():
+        areas = f"{one['area']:.5f}, by chance {one['area of none']:.5f}, at best {one['area of perfect']:.5f}"
+        print(
+            f"  FNMR {one['FNMR'][0]:.4f} at the threshold for FMR {a.fmr:g} ({whose}); area to 20 % discarded by {name} {areas}"
+        )
+    if a.reject:
+        drawn.discard(found, a.reject, measured.pairs.name)
+    return found
+
+
+def _groups(a, measured, threshold, whose):
+    found = study.groups(measured, a.attributes, threshold)
+    for column, one in found.items():
+        print(f"  {column}, at the threshold for FMR {a.fmr:g} ({whose}):")
+        for table in (pages.group_table(one), pages.fairness(one)):
+            print("    " + table.to_string(index=False).replace("\n", "\n    "))
     return found
 
 
@@ -242,13 +335,3 @@ def _compared(a, scores, pairs, flip):
     mine, theirs, p = evals.mcnemar(*right)
     print(f"  against {a.compare}: {mine} pairs right here only, {theirs} there only, p = {p:.3g}")
     return {"model": a.compare, "right here only": mine, "right there only": theirs, "p": p}
-
-
-def _reject(embeddings, scores, same, path):
-    norms = np.linalg.norm(embeddings, axis=1)
-    rejected, missed = quality.error_versus_reject(scores, same, np.minimum(norms[::2], norms[1::2]), 1e-2)
-    plots.reject({"length of the embedding": (rejected, missed)}, path)
-    fifth = int(np.argmax(rejected >= 0.2))
-    less = f"{missed[fifth]:.4f} without the fifth of the pairs with the shortest embeddings"
-    print(f"  false non-matches at FMR 1e-2: {missed[0]:.4f}, {less}")
-    return {"rejected": rejected.tolist(), "false non-match rate": missed.tolist()}

@@ -10,6 +10,7 @@ COMMANDS = {
     "recipes": "what there is to train, shipped and published, with what to expect",
     "prepare": "faces in: records, folders, photos and lists into training data",
     "evaluate": "accuracy on sets of pairs: LFW, CFP-FP, AgeDB-30, your own",
+    "report": "a study of models on a page: HTML, PDF, LaTeX",
     "ijb": "IJB-B and IJB-C, 1:1 and 1:N",
     "folder": "who is taken for whom in a folder of people",
     "distill": "a teacher's embeddings of a whole dataset, to train on",

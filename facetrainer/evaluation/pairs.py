@@ -24,6 +24,7 @@ class Pairs:
         sha256: Of the file.
         names: Persons of the images, where the set names them.
         from_files: Whether a pairs file names image files.
+        files: Paths of the images below the folder, where they are files.
     """
 
     name: str
@@ -32,6 +33,12 @@ class Pairs:
     sha256: str = ""
     names: tuple[str, ...] | None = None
     from_files: bool = False
+    files: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> list[str]:
+        """Name of each image: its path below the set's folder, else its number."""
+        return list(self.files) or [str(k) for k in range(len(self.images))]
 
     @functools.cached_property
     def people(self) -> np.ndarray:
@@ -110,4 +117,5 @@ def _folder_pairs(folder, pairs_file):
         sha256_of(pairs_file),
         names if named else None,
         from_files=True,
+        files=tuple(paths),
     )

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.pairs import read_pairs
-from facetrainer.metrics.intervals import curve_intervals, rate_interval
+from facetrainer.metrics.intervals import drawn_intervals, rate_interval
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import FARS, best_threshold, fold_accuracies, fold_correct, pair_scores, unit
 
@@ -86,16 +86,21 @@ def intervals(
         draws: Of the bootstrap. Defaults to `1000`.
 
     Returns:
-        Ends by name: "10-fold accuracy", at the folds' thresholds as they are, AUC, and TAR@FAR of each rate that the pairs resolve.
-        The best accuracy on the pairs themselves ("max") is no estimate of anything and has none.
+        Ends by name: "10-fold accuracy", at the folds' thresholds as they are, AUC, EER, and TAR@FAR of each rate that the pairs resolve.
+        The best accuracy on the pairs themselves ("max") is no estimate of anything and has none, nor has ZeroFMR, which falls with
+        their number.
     """
     scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
     low, high = rate_interval(~fold_correct(scores, same), *people)
     found = {"10-fold accuracy": (1 - high, 1 - low)}
     fars = [far for far in FARS if far * np.sum(~same) >= 1]
     if same.any() and not same.all():
-        lows, highs = curve_intervals(scores, same, people, fars, draws)
-        names = ["AUC", *(f"TAR@FAR={far:g}" for far in fars)]
+        one = 0.5 / np.sum(same)
+        least = [one / np.sum(~same), *[one] * (1 + len(fars))]
+        lows, highs = drawn_intervals(
+            scores, same, people, lambda curve: np.array([curve.auc, curve.eer, *curve.tar_between(fars)]), least, draws
+        )
+        names = ["AUC", "EER", *(f"TAR@FAR={far:g}" for far in fars)]
         found |= {name: (float(a), float(b)) for name, a, b in zip(names, lows, highs, strict=True)}
     return found
 

@@ -82,8 +82,18 @@ def read(model: str) -> dict | None:
         ValueError: The file is no thresholds file.
     """
     path = path_of(model)
-    if not os.path.exists(path):
-        return None
+    return read_file(path) if os.path.exists(path) else None
+
+
+def read_file(path: str) -> dict:
+    """A thresholds file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: It is something else.
+    """
     try:
         found = json.loads(read_bytes(path))
         for point in found["thresholds"].values():

@@ -8,9 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from facetrainer.metrics.intervals import drawn_intervals, rate_interval
+from facetrainer.metrics.intervals import rate_interval
 from facetrainer.metrics.roc import Roc
-from facetrainer.metrics.verification import FARS
 
 Interval = tuple[float, float]
 
@@ -78,48 +77,3 @@ def zero_fmr(curve: Roc) -> float:
     It falls with the number of impostors and tells of these pairs alone, so that it has no interval.
     """
     return 1 - curve.tar(0.0)
-
-
-def error_rates(
-    scores: np.ndarray, same: np.ndarray, people: np.ndarray, fmrs: tuple = FARS, draws: int = 1000, seed: int = 0
-) -> dict[str, tuple]:
-    """EER, and FNMR where these very pairs have a stated FMR: FMR100 and FMR1000 are those at 1/100 and 1/1000.
-
-    Args:
-        scores: `(n,)`.
-        same: Whether each pair is of one person, bool `(n,)`.
-        people: Persons of both images of each pair, integers `(2, n)`.
-        fmrs: The rates; one that the impostors' comparisons cannot resolve (below 1 / their number) is left out.
-        draws: Of half of the people, for the intervals; 0 for none. Defaults to `1000`.
-        seed: Of the draws. Defaults to `0`.
-
-    Returns:
-        `{name: (rate, (low, high))}`: "EER", "FNMR@FMR=…" of each rate, "ZeroFMR". The interval is None where there is none.
-
-    Raises:
-        ValueError: There are pairs of one kind only.
-    """
-    same = np.asarray(same, bool)
-    curve = Roc(scores, same)
-    if not curve.both:
-        raise ValueError("error rates need pairs of both kinds: one person, and two.")
-    fmrs = [fmr for fmr in fmrs if fmr * len(curve.negatives) >= 1]
-    values = [curve.eer, *(1 - curve.tar(fmr) for fmr in fmrs)]
-    ends = [None] * len(values)
-    if draws:
-        least = 0.5 / len(curve.positives)
-        lows, highs = drawn_intervals(
-            scores,
-            same,
-            people,
-            lambda one: np.append(one.eer, 1 - one.tar_between(fmrs)),
-            [least] * len(values),
-            draws,
-            seed=seed,
-        )
-        ends = [
-            (float(min(low, value)), float(max(high, value)))
-            for low, high, value in zip(lows, highs, values, strict=True)
-        ]
-    names = ["EER", *(f"FNMR@FMR={fmr:g}" for fmr in fmrs)]
-    return {**dict(zip(names, zip(values, ends, strict=True), strict=True)), "ZeroFMR": (zero_fmr(curve), None)}

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from facetrainer import distributed, optimizers
-from facetrainer.backbones import fused_norm, grouped, local_norm
+from facetrainer.backbones import fused_norm, fused_prelu, grouped, local_norm
 from facetrainer.data.images import scaled
 from facetrainer.losses.base import slots
 from facetrainer.models import blocks, gallery, stateless
@@ -74,11 +74,13 @@ class FaceModel(keras.Model):
         return cls(**{**config, **parts})
 
     def compile(self, *args, **kwargs):
-        """As Keras's; where XLA will not run, batch normalisation and grouped convolutions are computed in faster ways."""
+        """As Keras's; where XLA will not run, batch normalisation, PReLU and grouped convolutions are computed in faster ways."""
         super().compile(*args, **kwargs)
         fused_norm.set_fused(self, not self.jit_compile)
         local_norm.set_local(self, distributed.norm_parts())
-        grouped.set_bundled(self, not self.jit_compile and not keras.distribution.list_devices("gpu"))
+        on_cpu = not self.jit_compile and not keras.distribution.list_devices("gpu")
+        grouped.set_bundled(self, on_cpu)
+        fused_prelu.set_fused(self, on_cpu)
 
     def get_compile_config(self):
         return {"optimizer": keras.optimizers.serialize(self.optimizer)} if self.compiled else None
@@ -88,7 +90,8 @@ class FaceModel(keras.Model):
         optimizers.build(self.optimizer, self.trainable_variables)
 
     def call(self, images, training=False):
-        return self.embedder(prepared(images), training=training)
+        with fused_prelu.while_training(training):
+            return self.embedder(prepared(images), training=training)
 
     def named_outputs(self, embedding, targets: dict, images=None) -> dict:
         """Everything that a loss may read but scores, by name."""

@@ -143,6 +143,7 @@ def test_intervals_of_a_result():
     values = {
         "10-fold accuracy": result.accuracy,
         "AUC": result.auc,
+        "EER": result.eer,
         **{f"TAR@FAR={far:g}": tar for far, tar in result.tar.items()},
     }
     assert list(found) == list(values)

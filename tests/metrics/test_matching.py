@@ -61,17 +61,6 @@ def test_a_threshold_is_carried():
     assert np.isnan(only.fmr) and only.fnmr == pytest.approx(1 / 3) and "FNMR 0.333" in str(only)
 
 
-def test_error_rates_have_intervals_but_zero_fmr():
-    scores, same = drawn(0)
-    found = matching.error_rates(scores, same, alone(len(same)), (1e-1, 1e-2, 1e-6), draws=50)
-    assert list(found) == ["EER", "FNMR@FMR=0.1", "FNMR@FMR=0.01", "ZeroFMR"] and found["ZeroFMR"][1] is None
-    for name, (value, ends) in list(found.items())[:-1]:
-        assert ends[0] < value < ends[1], name
-    assert all(ends is None for _, ends in matching.error_rates(scores, same, alone(len(same)), draws=0).values())
-    with pytest.raises(ValueError, match="pairs of both kinds"):
-        matching.error_rates(scores[same], same[same], alone(same.sum()))
-
-
 def test_folded_ratios_are_calibrated_and_never_better_than_the_best():
     scores, same = drawn(0)
     found = evidence.folded_ratios(scores, same, alone(len(same)))

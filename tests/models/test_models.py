@@ -151,6 +151,31 @@ def test_fused_norm_is_the_same_norm(tmp_path):
     assert "call" not in fused.__dict__
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own way")
+def test_fused_prelu_is_the_same_prelu(tmp_path):
+    import tensorflow as tf
+
+    slopes = keras.initializers.RandomUniform(-0.5, 0.5, seed=1)
+    model = keras.Sequential([keras.Input((6, 6, 5)), keras.layers.PReLU(slopes, shared_axes=[1, 2])])
+    x = tf.constant(np.random.default_rng(0).normal(size=(8, 6, 6, 5)).astype("float32"))
+
+    def passed(trains):
+        with tf.GradientTape() as tape, backbones.fused_prelu.while_training(trains):
+            tape.watch(x)
+            y = model(x)
+        return y, *tape.gradient(y, [x, model.trainable_weights[0].value], output_gradients=tf.sin(x))
+
+    plain = passed(True)
+    backbones.fused_prelu.set_fused(model, True)
+    operations = tf.function(lambda: passed(True)).get_concrete_function().graph.get_operations()
+    assert any("PartitionedCall" in one.type for one in operations)
+    for expected, found, outside in zip(plain, passed(True), passed(False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(outside, expected)  # evaluation and exports keep Keras's
+    model.save(tmp_path / "m.keras")
+    assert "call" not in keras.models.load_model(tmp_path / "m.keras").layers[0].__dict__
+
+
 def test_sgdw_is_tensorflow_addons_sgdw():
     w = keras.Variable(np.array([1.0, -2.0], "float32"))
     optimizer = optimizers.SGDW(weight_decay=0.01, learning_rate=0.1, momentum=0.9)

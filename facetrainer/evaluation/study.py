@@ -1,0 +1,181 @@
+"""What is asked of a set of pairs besides its accuracy: rates at carried thresholds, quality, groups, evidence.
+
+Each function takes a `Measured` and returns plain numbers by name, as they stand in a report.
+"""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from facetrainer.evaluation.pairs import Pairs
+from facetrainer.io import attributes
+from facetrainer.metrics import evidence, fairness, matching, quality
+from facetrainer.metrics.roc import Roc
+from facetrainer.metrics.verification import FARS
+
+BEGIN = 0.05  # false non-match rate from which pairs are discarded, where no threshold is given
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A set of pairs and what a model makes of it.
+
+    Attributes:
+        pairs: The set.
+        scores: Of each pair `(n,)`.
+        embeddings: Of each image, as long as the model makes them, `(2n, D)`.
+    """
+
+    pairs: Pairs
+    scores: np.ndarray
+    embeddings: np.ndarray
+
+    @property
+    def given(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scores, same, people: what the metrics take."""
+        return self.scores, self.pairs.same, self.pairs.people
+
+    @property
+    def curve(self) -> Roc:
+        return Roc(self.scores, self.pairs.same)
+
+    def table(self, path: str) -> pd.DataFrame:
+        """Attributes of each image `(2n rows)` from a csv."""
+        names = self.pairs.names
+        return attributes.of_images(
+            attributes.read(path), self.pairs.paths, None if names is None else list(names), path
+        )
+
+
+def rates(measured: Measured, ends: dict[str, tuple] | None = None) -> dict[str, dict]:
+    """EER, FNMR at each FMR that the pairs resolve, and ZeroFMR, all of them at thresholds of this very set.
+
+    Args:
+        measured: The set.
+        ends: Intervals by name, see `verification.intervals`. Defaults to none.
+    """
+    curve, ends = measured.curve, ends or {}
+    fmrs = [fmr for fmr in FARS if fmr * len(curve.negatives) >= 1]
+    found = {"EER": {"rate": curve.eer, **_interval(ends.get("EER"))}}
+    for fmr in fmrs:
+        low, high = ends.get(f"TAR@FAR={fmr:g}", (None, None))
+        found[f"FNMR@FMR={fmr:g}"] = {
+            "rate": 1 - curve.tar(fmr),
+            **_interval(None if low is None else (1 - high, 1 - low)),
+        }
+    return {**found, "ZeroFMR": {"rate": matching.zero_fmr(curve)}}
+
+
+def _interval(ends):
+    return {} if ends is None else {"95%": ends}
+
+
+def curve(measured: Measured, points: int = 200) -> dict[str, list]:
+    """FNMR at FMR on a logarithmic grid, for pictures, and the EER."""
+    found = measured.curve
+    far, tar, _ = found.points()
+    grid = np.geomspace(1 / len(found.negatives), 1, points)
+    return {"FMR": grid.tolist(), "FNMR": (1 - tar[np.searchsorted(far, grid, "right") - 1]).tolist(), "EER": found.eer}
+
+
+def carried(measured: Measured, thresholds: dict) -> dict[str, dict]:
+    """FMR and FNMR at thresholds that were set on other pairs.
+
+    Args:
+        measured: The set.
+        thresholds: A calibration, see `metrics.calibration`.
+
+    Returns:
+        By the FMR that the threshold was set for.
+    """
+    points = {far: one["threshold"] for far, one in thresholds["thresholds"].items()}
+    return {far: dataclasses.asdict(matching.AtThreshold.of(value, *measured.given)) for far, value in points.items()}
+
+
+def threshold_of(measured: Measured, fmr: float, thresholds: dict | None) -> tuple[float, str]:
+    """The threshold for an FMR, carried where a calibration is given, else this set's own; and which it is."""
+    if thresholds is not None:
+        key = f"{fmr:g}"
+        if key not in thresholds["thresholds"]:
+            raise ValueError(f"no threshold for FMR {key} among {', '.join(thresholds['thresholds'])}.")
+        return thresholds["thresholds"][key]["threshold"], "carried"
+    return measured.curve.threshold(fmr), "of this very set"
+
+
+def discarded(
+    measured: Measured, path: str | None = None, threshold: float | None = None, most: float = 0.2
+) -> dict[str, dict]:
+    """Error-versus-discard curves of the length of the embedding, and of each column of numbers in a table of qualities.
+
+    Args:
+        measured: The set.
+        path: csv of images and qualities, see `io.attributes`; OFIQ's output is one.
+        threshold: Pairs of one person below it are missed. That at which one in twenty is missed unless given.
+        most: Part of the pairs up to which areas are taken. Defaults to `0.2`.
+
+    Returns:
+        By quality: parts discarded, false non-match rates, "area", and "area of perfect", of a quality that knows the errors.
+    """
+    same = measured.pairs.same
+    own = np.sort(measured.scores[same])
+    threshold = own[int(BEGIN * len(own))] if threshold is None else threshold
+    missed = measured.scores[same] < threshold
+    found = {}
+    for name, values in _qualities(measured, path).items():
+        worse = np.minimum(values[::2], values[1::2])[same]
+        gone, left = quality.error_versus_discard(missed[np.isfinite(worse)], worse[np.isfinite(worse)])
+        found[name] = {
+            "threshold": float(threshold), "pairs": int(np.isfinite(worse).sum()), "discarded": gone.tolist(), "FNMR": left.tolist(),
+            "area": quality.partial_area(gone, left, most), "area of perfect": quality.perfect_area(left[0], most),
+            "area of none": left[0] * most,
+        }  # fmt: skip
+    return found
+
+
+def _qualities(measured, path):
+    found = {"length of the embedding": np.linalg.norm(measured.embeddings, axis=1)}
+    if path:
+        table = measured.table(path).apply(pd.to_numeric, errors="coerce")
+        found |= {str(name): table[name].to_numpy(float) for name in table if table[name].notna().any()}
+    return found
+
+
+def groups(measured: Measured, path: str, threshold: float) -> dict[str, dict]:
+    """FMR and FNMR of groups of people at one threshold, and the measures of fairness, for each column of a table of attributes.
+
+    Args:
+        measured: The set.
+        path: csv of images or people and attributes, see `io.attributes`.
+        threshold: One for all.
+
+    Raises:
+        ValueError: No column makes two groups with pairs of both kinds.
+    """
+    table, found, why = measured.table(path), {}, ""
+    for column in table:
+        values = table[column].fillna("").astype(str).to_numpy()
+        try:
+            one = fairness.by_group(*measured.given, values.reshape(-1, 2).T, threshold)
+        except ValueError as error:
+            why = f"{path}, {column}: {error}"
+            continue
+        measures = {name: {"value": value, "95%": ends} for name, (value, ends) in one.measures.items()}
+        rows = {name: dataclasses.asdict(row) for name, row in one.groups.items()}
+        found[str(column)] = {"threshold": threshold, "groups": rows, "measures": measures}
+    if not found:
+        raise ValueError(why)
+    return found
+
+
+def worth(measured: Measured, points: int = 200) -> dict:
+    """What the scores are worth as evidence.
+
+    Likelihood ratios of each fold are by the fit of the others. "Cllr" is their cost in bits, "Cllr min" that of the best calibration
+    there is; with the points of a Tippett plot.
+    """
+    scores, same, people = measured.given
+    ratios = evidence.folded_ratios(scores, same, people)
+    lines = [one[:: max(len(one) // points, 1)].tolist() for one in evidence.tippett(ratios, same)]
+    return {"Cllr": evidence.cllr(ratios, same), "Cllr min": evidence.cllr_min(scores, same),
+            **dict(zip(("log10 LR", "one person", "two people"), lines, strict=True))}  # fmt: skip

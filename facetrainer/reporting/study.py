@@ -1,0 +1,261 @@
+"""A study on a page that can stand in a paper or a procurement file: HTML, PDF and LaTeX from the results of `facetrainer evaluate --json`.
+
+Results of one set and several models stand side by side; each number has its protocol, and the command that made it.
+"""
+
+import html
+import json
+import os
+import textwrap
+
+import pandas as pd
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+
+from facetrainer.reporting import study_plots as plots
+from facetrainer.reporting.page import STYLE, figure, table
+from facetrainer.utils.files import read_bytes, replacing
+
+KINDS = (".html", ".pdf", ".tex")
+
+
+def read(paths: list[str]) -> list[dict]:
+    """Results of files of `evaluate --json`, those of each model and set in turn.
+
+    Args:
+        paths: The files.
+
+    Raises:
+        ValueError: A file holds something else.
+    """
+    found = []
+    for path in paths:
+        try:
+            results = json.loads(read_bytes(path))
+            found += [one | {"accuracy": float(one["accuracy"]), "name": str(one["name"])} for one in results]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ValueError(
+                f"{path} holds no results ({type(error).__name__}: {error}): facetrainer evaluate -m MODEL -t SET --json writes them."
+            ) from None
+    return found
+
+
+def write(results: list[dict], path: str) -> str:
+    """Writes a study.
+
+    Args:
+        results: From `read`, or what `evaluate` puts together.
+        path: `.html`, `.pdf` or `.tex`.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: It is of another kind.
+    """
+    kind = os.path.splitext(path)[1]
+    if kind not in KINDS:
+        raise ValueError(f"{path}: expected a name ending in {', '.join(KINDS)}.")
+    with replacing(path) as part:
+        if kind == ".pdf":
+            _write_pdf(results, part)
+        else:
+            with open(part, "w", encoding="utf-8") as file:
+                file.write(_html(results) if kind == ".html" else latex(results))
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------------------- tables
+
+
+def model_of(one: dict) -> str:
+    """Short name of a result's model."""
+    return os.path.basename(str((one.get("made by") or {}).get("model", "model")))
+
+
+def _interval(one):
+    ends = one.get("95%")
+    return f" ({ends[0]:.4f}–{ends[1]:.4f})" if ends and None not in ends else ""
+
+
+def accuracies(results: list[dict]) -> pd.DataFrame:
+    """A row a model and set, 10-fold accuracy first."""
+    rows = []
+    for one in results:
+        ends = one.get("95%") or {}
+        row = {"model": model_of(one), "set": one["name"], "pairs": one["pairs"], "people": one.get("people", ""),
+               "10-fold": f"{one['accuracy']:.4f}" + _interval({"95%": ends.get("10-fold accuracy")}), "max": f"{one['max_accuracy']:.4f}",
+               "AUC": f"{one['auc']:.4f}" + _interval({"95%": ends.get("AUC")})}  # fmt: skip
+        row |= {name: f"{value['rate']:.4f}" + _interval(value) for name, value in (one.get("rates") or {}).items()}
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("–")
+
+
+def carried(results: list[dict]) -> pd.DataFrame:
+    """A row a model, set and carried threshold."""
+    rows = [
+        {"model": model_of(one), "set": one["name"], "set for FMR": fmr, **_point(point)}
+        for one in results
+        for fmr, point in (one.get("carried") or {}).get("at", {}).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _point(point):
+    return {"threshold": f"{point['threshold']:.4f}", "FMR": f"{point['fmr']:.4g}" + _interval({"95%": point["fmr_95"]}),
+            "FNMR": f"{point['fnmr']:.4g}" + _interval({"95%": point["fnmr_95"]}), "impostors": point["impostors"],
+            "genuine": point["genuine"], "people": point["people"]}  # fmt: skip
+
+
+def group_table(found: dict) -> pd.DataFrame:
+    """A row a group at one threshold."""
+    return pd.DataFrame([{"group": name, **_point(point)} for name, point in found["groups"].items()])
+
+
+def fairness(found: dict) -> pd.DataFrame:
+    """A row a measure."""
+    shown = {
+        name: ("∞" if one["value"] is None else f"{one['value']:.4g}") + _interval(one)
+        for name, one in found["measures"].items()
+    }
+    return pd.DataFrame(shown.items(), columns=["measure", "value (95 %)"])
+
+
+def protocol(results: list[dict]) -> pd.DataFrame:
+    """A row each for what the numbers of a set rest on; what differs between models stands apart."""
+    rows = []
+    for one in results:
+        about = {**(one.get("protocol") or {}), **(one.get("made by") or {})}
+        rows += [
+            {"set": one["name"], "model": model_of(one), "what": key, "value": str(value)}
+            for key, value in about.items()
+        ]
+    return pd.DataFrame(rows, columns=["set", "model", "what", "value"])
+
+
+def latex(results: list[dict]) -> str:
+    """A table in LaTeX (booktabs): a row a model, 10-fold accuracy in per cent of each set, and FNMR at the lowest FMR it resolves."""
+    sets = list(dict.fromkeys(one["name"] for one in results))
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(sets)}}}",
+        r"\toprule",
+        " & ".join(["Model", *map(_escaped, sets)]) + r" \\",
+        r"\midrule",
+    ]
+    for model in dict.fromkeys(map(model_of, results)):
+        found = {one["name"]: one for one in results if model_of(one) == model}
+        lines.append(" & ".join([_escaped(model), *(_cell(found.get(name)) for name in sets)]) + r" \\")
+    about = "10-fold accuracy in \\%, half a 95\\% interval over people in small print"
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {about}", ""])
+
+
+def _cell(one):
+    if one is None:
+        return "--"
+    ends = (one.get("95%") or {}).get("10-fold accuracy")
+    half = rf"{{\tiny$\pm${50 * (ends[1] - ends[0]):.2f}}}" if ends else ""
+    return f"{100 * one['accuracy']:.2f}{half}"
+
+
+def _escaped(text):
+    return "".join(rf"\{c}" if c in "&%$#_{}" else r"\textbackslash{}" if c == "\\" else c for c in str(text))
+
+
+# ------------------------------------------------------------------------------------------------------------------ page
+
+
+def _sections(results):
+    """(title, table or figure, what it shows) one after the other."""
+    yield "Accuracy", accuracies(results), ""
+    if len(carried(results)):
+        basis = next(one["carried"]["set on"] for one in results if one.get("carried"))
+        yield (
+            "At thresholds that were set elsewhere",
+            carried(results),
+            f"The thresholds were set on {basis}, and are the same for all sets.",
+        )
+    for name in dict.fromkeys(one["name"] for one in results):
+        mine = [one for one in results if one["name"] == name]
+        curves = {model_of(one): one["curve"] for one in mine if one.get("curve")}
+        if curves:
+            yield f"{name}: error rates", plots.errors(curves, title=name), ""
+        yield from _of_set(name, mine)
+    yield "What the numbers rest on", protocol(results), ""
+
+
+def _of_set(name, mine):
+    curves = {model_of(one): one["evidence"] for one in mine if one.get("evidence")}
+    if curves:
+        worth = pd.DataFrame(
+            [
+                {"model": model, "Cllr": f"{one['Cllr']:.4f}", "Cllr min": f"{one['Cllr min']:.4f}"}
+                for model, one in curves.items()
+            ]
+        )
+        yield (
+            f"{name}: evidence",
+            worth,
+            "Bits, 0 is perfect and 1 says nothing; ratios of each tenth of the pairs by the other nine.",
+        )
+        yield "", plots.tippett(curves, title=name), ""
+    for one in mine:
+        if one.get("discard"):
+            yield f"{name}: quality, {model_of(one)}", plots.discard(one["discard"], title=name), ""
+        for column, found in (one.get("groups") or {}).items():
+            yield f"{name}: {column}, {model_of(one)}", group_table(found), ""
+            yield (
+                "",
+                fairness(found),
+                "Intervals are all that a measure can be while each group's rates lie in intervals that hold all at once.",
+            )
+            yield "", plots.groups(found["groups"], title=f"{name}: {column}"), ""
+
+
+def _html(results):
+    parts = []
+    for title, what, note in _sections(results):
+        parts.append(f"<h2>{html.escape(title)}</h2>" if title else "")
+        parts.append(f"<p>{html.escape(note)}</p>" if note else "")
+        parts.append(
+            figure(what, html.escape(title or "figure", quote=True)) if isinstance(what, Figure) else table(what)
+        )
+    title = "Face verification: " + ", ".join(dict.fromkeys(map(model_of, results)))
+    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
+    return f"{head}<h1>{html.escape(title)}</h1>{''.join(parts)}</html>"
+
+
+def _write_pdf(results, path):
+    with PdfPages(path) as pages:
+        for title, what, note in _sections(results):
+            for drawn in [what] if isinstance(what, Figure) else _table_pages(title, what, note):
+                pages.savefig(drawn)
+
+
+def _table_pages(title, frame, note, rows=24):
+    """A table as figures of A4, landscape; wide cells are broken."""
+    for begin in range(0, max(len(frame), 1), rows):
+        drawn = Figure(figsize=(11.7, 8.3))
+        axes = drawn.add_axes((0.03, 0.05, 0.94, 0.82))
+        axes.axis("off")
+        drawn.text(0.03, 0.94, title, fontsize=15)
+        drawn.text(0.03, 0.90, note, fontsize=9)
+        part = frame.iloc[begin : begin + rows].astype(str).map(lambda cell: textwrap.fill(cell, 44))
+        if len(part):
+            _draw(axes, part)
+        yield drawn
+
+
+def _draw(axes, part):
+    cells = axes.table(
+        part.values.tolist(),
+        colLabels=[textwrap.fill(str(name), 14) for name in part.columns],
+        loc="upper left",
+        cellLoc="right",
+    )
+    cells.auto_set_font_size(False)
+    cells.set_fontsize(7)
+    cells.auto_set_column_width(list(range(part.shape[1])))
+    for (row, _), cell in cells.get_celld().items():
+        lines = str(cell.get_text().get_text()).count("\n") + 1
+        cell.set(height=max(0.03, 0.022 * lines), linewidth=0.3)
+        cell.get_text().set_weight("bold" if row == 0 else "normal")

@@ -1,0 +1,154 @@
+"""What `evaluate` tells besides accuracy, its tables of attributes, and the page."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from facetrainer.cli import evaluate, report
+from facetrainer.evaluation import study, verification
+from facetrainer.evaluation.pairs import Pairs
+from facetrainer.io import attributes
+from facetrainer.metrics import calibration
+from facetrainer.reporting import study as pages
+from tests.helpers import tiny_model
+
+PEOPLE = 40
+
+
+def measured(seed=0, name="set", harder=0.0):
+    """240 pairs of 40 named people; the pictures of the second half are harder."""
+    rng = np.random.default_rng(seed)
+    first = rng.integers(PEOPLE, size=240)
+    same = np.arange(240) % 2 == 0
+    second = np.where(same, first, (first + rng.integers(1, PEOPLE // 2, 240)) % PEOPLE)
+    people = np.stack([first, second], axis=1).ravel()
+    centers = rng.normal(size=(PEOPLE, 16))
+    noise = 0.6 + harder * (people >= PEOPLE // 2)
+    embeddings = (centers[people] + noise[:, None] * rng.normal(size=(480, 16))) / noise[:, None]
+    names = tuple(f"p{k:02d}" for k in people)
+    pairs = Pairs(
+        name, [b""] * 480, same, "0" * 64, names, True, tuple(f"{who}/{k}.jpg" for k, who in enumerate(names))
+    )
+    return study.Measured(pairs, verification.scores_of(embeddings), embeddings)
+
+
+def test_thresholds_are_carried(tmp_path):
+    one, other = measured(0), measured(1)
+    found = calibration.calibrate(*one.given[:2], people=one.given[2], fars=(0.1,))
+    point = study.carried(other, found)["0.1"]
+    said = other.scores >= found["thresholds"]["0.1"]["threshold"]
+    assert point["fmr"] == np.mean(said[~other.pairs.same]) and point["fnmr"] == np.mean(~said[other.pairs.same])
+    assert study.threshold_of(other, 0.1, found) == (point["threshold"], "carried")
+    with pytest.raises(ValueError, match="no threshold for FMR 0.01 among 0.1"):
+        study.threshold_of(other, 0.01, found)
+
+
+def test_rates_are_those_of_the_curve():
+    one = measured()
+    ends = verification.intervals(*one.given, draws=40)
+    found = study.rates(one, ends)
+    assert found["FNMR@FMR=0.1"]["rate"] == 1 - one.curve.tar(0.1) and "95%" not in found["ZeroFMR"]
+    assert found["FNMR@FMR=0.1"]["95%"] == (1 - ends["TAR@FAR=0.1"][1], 1 - ends["TAR@FAR=0.1"][0])
+    line = study.curve(one)
+    assert line["FNMR"][np.searchsorted(line["FMR"], 0.1)] <= found["FNMR@FMR=0.1"]["rate"] and line["FNMR"][-1] == 0
+
+
+def test_qualities_side_by_side(tmp_path):
+    one = measured(harder=1.0)
+    lengths = np.linalg.norm(one.embeddings, axis=1)
+    rows = [
+        f"{path};{length};{100 - k % 7};x"
+        for k, (path, length) in enumerate(zip(one.pairs.paths, lengths, strict=True))
+    ]
+    (tmp_path / "ofiq.csv").write_text("Filename;UnifiedQualityScore;other;word\n" + "\n".join(rows))
+    found = study.discarded(one, str(tmp_path / "ofiq.csv"))
+    assert list(found) == ["length of the embedding", "UnifiedQualityScore", "other"]
+    own, same = found["length of the embedding"], found["UnifiedQualityScore"]
+    assert own["area"] == pytest.approx(same["area"]) and own["area of perfect"] < own["area"] < own["area of none"]
+    assert own["FNMR"][0] == pytest.approx(0.05)
+
+
+def test_groups_of_people_and_of_images(tmp_path):
+    one = measured(harder=1.0)
+    lines = [f"p{k:02d},{'late' if k >= PEOPLE // 2 else 'early'},one" for k in range(PEOPLE)]
+    path = str(tmp_path / "people.csv")
+    open(path, "w").write("person,half,all\n" + "\n".join(lines))
+    found = study.groups(one, path, 0.5)
+    assert (
+        list(found) == ["half"] and found["half"]["groups"]["late"]["fnmr"] > found["half"]["groups"]["early"]["fnmr"]
+    )
+    open(path, "w").write("person,all\n" + "\n".join(f"p{k:02d},one" for k in range(PEOPLE)))
+    with pytest.raises(ValueError, match="all: fairness: expected two groups"):
+        study.groups(one, path, 0.5)
+
+
+def test_tables_that_do_not_fit(tmp_path):
+    path = str(tmp_path / "x.csv")
+    for text, why in (("a,b\n1,2", "expected a column image or person"), ("image\na", "and others"), ("", "no table|expected a column"),
+                      ("image,x\na,1\na,2", "'a' stands there twice")):  # fmt: skip
+        open(path, "w").write(text)
+        with pytest.raises(ValueError, match=why):
+            attributes.read(path)
+    open(path, "w").write("image,x\na,1\n")
+    with pytest.raises(ValueError, match="0 of 480 images of the set are in the table. It has 'a', the set 'p"):
+        measured().table(path)
+    open(path, "w").write("person,x\na,1\n")
+    with pytest.raises(ValueError, match="whom this set does not name"):
+        attributes.of_images(attributes.read(path), ["0"], None, path)
+
+
+def test_a_page_of_two_models(bin_file, workdir, capsys):
+    tiny_model().save("m_1.keras")
+    rows = ["image,tone", *(f"{k},{'ab'[k % 40 < 20]}" for k in range(10_000))]
+    open("tone.csv", "w").write("\n".join(rows))
+    call = ["-m", "m_1.keras", "-t", bin_file, "--bootstrap", "20", "--fmr", "0.1"]
+    assert evaluate.main([*call, "--json", "a.json"]) == 0
+    json.dump({"thresholds": {"0.1": {"threshold": 0.3}}, "sets": [{"set": "elsewhere"}]}, open("set.json", "w"))
+    more = [
+        "--thresholds",
+        "set.json",
+        "--attributes",
+        "tone.csv",
+        "--quality",
+        "tone.csv",
+        "--json",
+        "b.json",
+        "--page",
+        "b.html",
+    ]
+    assert evaluate.main([*call, *more]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "ZeroFMR" in told
+        and "FMR 0.1 set on elsewhere: threshold 0.3000: FMR" in told
+        and "Cllr" in told
+        and "GARBE" in told
+        and "area to 20 % discarded by length" in told
+    )
+    first = json.load(open("b.json"))[0]
+    assert (
+        first["made by"]["command"].startswith("facetrainer evaluate -m m_1.keras")
+        and "keras" in first["made by"]["with"]
+    )
+    for kind in ("html", "pdf", "tex"):
+        assert report.main(["a.json", "b.json", "-o", f"study.{kind}"]) == 0
+        assert os.path.getsize(f"study.{kind}") > 100
+    page = open("study.html").read()
+    assert page.count("<img") == 4 and "The thresholds were set on elsewhere" in page
+    assert r"m\_1.keras &" in open("study.tex").read()
+    assert report.main(["a.json", "-o", "study.doc"]) == 1 and report.main(["tone.csv", "-o", "x.html"]) == 1
+    assert "holds no results" in capsys.readouterr().err
+
+
+def test_texts_of_strangers_are_no_markup():
+    one = {
+        "name": "<b>x</b>",
+        "accuracy": 0.5,
+        "pairs": 2,
+        "max_accuracy": 1.0,
+        "auc": 1.0,
+        "made by": {"model": "a_<script>"},
+    }
+    assert "<script>" not in pages._html([one]) and r"a\_<script>" in pages.latex([one])
