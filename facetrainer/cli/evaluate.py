@@ -20,14 +20,15 @@ import os
 import shlex
 import sys
 
-from facetrainer.cli import run
+from facetrainer.cli import run, studied
 from facetrainer.utils import files
 from facetrainer.utils.lazy import later
 from facetrainer.utils.text import shown, without_nan
 
-calibration, matching = later("facetrainer.metrics.calibration"), later("facetrainer.metrics.matching")
-drawn, pages = later("facetrainer.reporting.study_plots"), later("facetrainer.reporting.study")
-study, environment = later("facetrainer.evaluation.study"), later("facetrainer.utils.environment")
+calibration = later("facetrainer.metrics.calibration")
+pages = later("facetrainer.reporting.study")
+known = later("facetrainer.evaluation.known")
+study = later("facetrainer.evaluation.study")
 models = later("facetrainer.models")
 sources, backends = later("facetrainer.data.sources"), later("facetrainer.evaluation.backend")
 evals, np = later("facetrainer.evaluation"), later("numpy")
@@ -74,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DRAWS",
         help="of the people, for 95 %% intervals; 0 for none (1000)",
     )
-    main.add_argument("--compare", metavar="MODEL", help="another model on the same pairs: McNemar's test")
+    main.add_argument("--compare", metavar="MODEL", help="another model on the same pairs: differences, tests")
     main.add_argument("--calibrate", action="store_true", help="write MODEL_thresholds.json, from all sets together")
     main.add_argument(
         "--thresholds", metavar="JSON", help="of --calibrate on other pairs: FMR and FNMR there on these sets"
@@ -112,10 +113,13 @@ def main(argv: list[str] | None = None) -> int:
 def _run(a):
     if a.calibrate and (a.centre or a.patch or a.crops):
         raise ValueError("--calibrate makes thresholds for the model alone: leave out --centre, --patch and --crops.")
+    thresholds = calibration.read_file(a.thresholds) if a.thresholds else None
+    if thresholds and (a.attributes or a.quality or a.reject):
+        study.threshold_at(thresholds, a.fmr)  # told before the work is done
     backend = _backend(a)
     if a.write_model:
         _write_model(a, backend)
-    results = [_evaluated(a, pairs, backend) for pairs in map(evals.read_pairs, a.test_bin_files)]
+    results = [_evaluated(a, pairs, backend, thresholds) for pairs in map(evals.read_pairs, a.test_bin_files)]
     if a.calibrate:
         scores, same = (np.concatenate([one[key] for one in results]) for key in ("scores", "same"))
         people = np.concatenate([one["people of pairs"] + 10**9 * k for k, one in enumerate(results)], axis=1)
@@ -169,7 +173,7 @@ def _backend(a):
         found = np.concatenate(
             list(evals.Embedder(a.basic_model, a.batch_size, trusted=a.trusted).of_source(source, flip=flip))
         )
-        about = {"data": a.learn_from, "mirrored": flip, "sha256": _digest(a.basic_model)}
+        about = {"data": a.learn_from, "mirrored": flip, "sha256": studied.digest(a.basic_model)}
         backends.fit(found, source.labels, a.backend, **about).save(path)
         print(f"{path}: learnt from {len(np.unique(source.labels)):,} people, {len(source):,} images")
     elif not os.path.exists(path):
@@ -177,7 +181,7 @@ def _backend(a):
             f"{path} does not exist. Give --learn-from, a dataset of the people the model was trained on."
         )
     found = backends.Backend.load(path)
-    if found.about.get("sha256") != _digest(a.basic_model):
+    if found.about.get("sha256") != studied.digest(a.basic_model):
         raise ValueError(
             f"{path} was learnt for another {a.basic_model} than this one. Learn it anew with --learn-from."
         )
@@ -185,11 +189,6 @@ def _backend(a):
         was = found.about.get("mirrored") or "left out"
         raise ValueError(f"{path} was learnt with mirrored images {was}. Learn it anew with --learn-from.")
     return found
-
-
-def _digest(model):
-    """Of a model file; None for a folder."""
-    return files.sha256_of(model) if os.path.isfile(model) else None
 
 
 def _write_model(a, backend):
@@ -200,7 +199,7 @@ def _write_model(a, backend):
     print(f"{a.write_model}: {a.basic_model} with its {backend.kind.upper()} behind it")
 
 
-def _evaluated(a, pairs, backend=None):
+def _evaluated(a, pairs, backend=None, thresholds=None):
     """Prints and returns all that is asked for about one set."""
     flip = "" if a.no_flip else a.flip
     embeddings = evals.Embedder(_model(a), a.batch_size, trusted=a.trusted, crops=a.crops).of_encoded(
@@ -209,6 +208,8 @@ def _evaluated(a, pairs, backend=None):
     scores, same = backend.scores(embeddings) if backend else evals.scores_of(embeddings, centre=a.centre), pairs.same
     result = evals.verify(scores, same, pairs.name, flip, pairs.sha256)
     print(result)
+    if warning := known.odd(pairs.name, same):
+        log.warning("%s", warning)
     found = {
         **dataclasses.asdict(result),
         "protocol": {
@@ -231,69 +232,8 @@ def _evaluated(a, pairs, backend=None):
     if a.bootstrap:
         found |= _intervals(a, scores, pairs)
     if a.compare:
-        found["compared"] = _compared(a, scores, pairs, flip)
-    return found | _studied(a, study.Measured(pairs, scores, embeddings), found.get("95%"))
-
-
-def _studied(a, measured, ends):
-    """Prints and returns what is asked for besides accuracy."""
-    if not measured.curve.both or not np.isfinite(measured.scores).all():
-        return {"made by": _made_by(a)}
-    found = {"made by": _made_by(a), "rates": study.rates(measured, ends), "curve": study.curve(measured)}
-    print("  " + ", ".join(f"{name} {shown(one['rate'])}" for name, one in found["rates"].items()))
-    thresholds = calibration.read_file(a.thresholds) if a.thresholds else None
-    if thresholds:
-        found["carried"] = _carried(a, measured, thresholds)
-    if a.page or a.json:
-        found["evidence"] = study.worth(measured)
-        print(
-            f"  Cllr {found['evidence']['Cllr']:.4f} bits, {found['evidence']['Cllr min']:.4f} with the best calibration"
-        )
-    if not (a.quality or a.reject or a.attributes):
-        return found
-    threshold, whose = study.threshold_of(measured, a.fmr, thresholds)
-    if a.quality or a.reject:
-        found["discard"] = _discarded(a, measured, threshold, whose)
-    if a.attributes:
-        found["groups"] = _groups(a, measured, threshold, whose)
-    return found
-
-
-def _made_by(a):
-    """Model, program and machine, and the command that makes the same again."""
-    about = {"model": a.basic_model, "sha256 of the model": _digest(a.basic_model), "command": a.command}
-    return about | environment.of_run()
-
-
-def _carried(a, measured, thresholds):
-    sets = ", ".join(str(one.get("set")) for one in thresholds.get("sets", []) if isinstance(one, dict)) or a.thresholds
-    if thresholds.get("model") and os.path.basename(str(thresholds["model"])) != os.path.basename(a.basic_model):
-        log.warning("%s was made for %s, this is %s", a.thresholds, thresholds["model"], a.basic_model)
-    found = study.carried(measured, thresholds)
-    for fmr, point in found.items():
-        print(f"  FMR {fmr} set on {sets}: {matching.AtThreshold(**point)}")
-    return {"set on": sets, "file": a.thresholds, "at": found}
-
-
-def _discarded(a, measured, threshold, whose):
-    found = study.discarded(measured, a.quality, threshold)
-    for name, one in found.items():
-        areas = f"{one['area']:.5f}, by chance {one['area of none']:.5f}, at best {one['area of perfect']:.5f}"
-        print(
-            f"  FNMR {one['FNMR'][0]:.4f} at the threshold for FMR {a.fmr:g} ({whose}); area to 20 % discarded by {name} {areas}"
-        )
-    if a.reject:
-        drawn.discard(found, a.reject, measured.pairs.name)
-    return found
-
-
-def _groups(a, measured, threshold, whose):
-    found = study.groups(measured, a.attributes, threshold)
-    for column, one in found.items():
-        print(f"  {column}, at the threshold for FMR {a.fmr:g} ({whose}):")
-        for table in (pages.group_table(one), pages.fairness(one)):
-            print("    " + table.to_string(index=False).replace("\n", "\n    "))
-    return found
+        found["compared"] = studied.compared(a, scores, pairs, flip)
+    return found | studied.studied(a, study.Measured(pairs, scores, embeddings), found.get("95%"), thresholds)
 
 
 def _learnt(backend):
@@ -327,11 +267,3 @@ def _intervals(a, scores, pairs):
     told = ", ".join(f"{name} {shown(low)}–{shown(high)}" for name, (low, high) in ends.items())
     print(f"  95 % intervals over {people} people{'' if pairs.names else ' that the pairs tell apart'}: {told}")
     return {"people": people, "95%": ends}
-
-
-def _compared(a, scores, pairs, flip):
-    other = evals.Embedder(a.compare, a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip)
-    right = [evals.fold_correct(one, pairs.same) for one in (scores, evals.scores_of(other, centre=a.centre))]
-    mine, theirs, p = evals.mcnemar(*right)
-    print(f"  against {a.compare}: {mine} pairs right here only, {theirs} there only, p = {p:.3g}")
-    return {"model": a.compare, "right here only": mine, "right there only": theirs, "p": p}

@@ -134,7 +134,8 @@ def verify(a) -> None:
     if found.probability is not None:
         low, high = found.interval
         print(
-            f"probability of one person {found.probability:.4f} (95 % {low:.4f}–{high:.4f}), where both answers were alike likely before"
+            f"likelihood ratio of one person {found.probability / (1 - found.probability):.3g}; probability {found.probability:.4f} "
+            f"(95 % {low:.4f}–{high:.4f}) where both answers were alike likely before"
         )
     for name, face in zip((a.first, a.second), found.faces, strict=True):
         print(f"{name}: {face.quality.told()}")

@@ -10,9 +10,9 @@ import pandas as pd
 
 from facetrainer.evaluation.pairs import Pairs
 from facetrainer.io import attributes
-from facetrainer.metrics import evidence, fairness, matching, quality
+from facetrainer.metrics import difference, evidence, fairness, matching, quality
 from facetrainer.metrics.roc import Roc
-from facetrainer.metrics.verification import FARS
+from facetrainer.metrics.verification import FARS, fold_correct, mcnemar
 
 BEGIN = 0.05  # false non-match rate from which pairs are discarded, where no threshold is given
 
@@ -93,13 +93,25 @@ def carried(measured: Measured, thresholds: dict) -> dict[str, dict]:
     return {far: dataclasses.asdict(matching.AtThreshold.of(value, *measured.given)) for far, value in points.items()}
 
 
+def threshold_at(thresholds: dict, fmr: float) -> float:
+    """The threshold of a calibration for an FMR.
+
+    Raises:
+        ValueError: It has none.
+    """
+    found = thresholds["thresholds"].get(f"{fmr:g}")
+    if found is None:
+        known = ", ".join(thresholds["thresholds"]) or "none"
+        raise ValueError(
+            f"--thresholds: no threshold for FMR {fmr:g}, there are: {known}. Ask for one of them with --fmr."
+        )
+    return found["threshold"]
+
+
 def threshold_of(measured: Measured, fmr: float, thresholds: dict | None) -> tuple[float, str]:
     """The threshold for an FMR, carried where a calibration is given, else this set's own; and which it is."""
     if thresholds is not None:
-        key = f"{fmr:g}"
-        if key not in thresholds["thresholds"]:
-            raise ValueError(f"no threshold for FMR {key} among {', '.join(thresholds['thresholds'])}.")
-        return thresholds["thresholds"][key]["threshold"], "carried"
+        return threshold_at(thresholds, fmr), "carried"
     return measured.curve.threshold(fmr), "of this very set"
 
 
@@ -179,3 +191,27 @@ def worth(measured: Measured, points: int = 200) -> dict:
     lines = [one[:: max(len(one) // points, 1)].tolist() for one in evidence.tippett(ratios, same)]
     return {"Cllr": evidence.cllr(ratios, same), "Cllr min": evidence.cllr_min(scores, same),
             **dict(zip(("log10 LR", "one person", "two people"), lines, strict=True))}  # fmt: skip
+
+
+def compared(pairs: Pairs, scores: np.ndarray, other: np.ndarray) -> dict:
+    """One model against another on the same pairs.
+
+    Args:
+        pairs: The set.
+        scores: Of the model `(n,)`.
+        other: Of the other model `(n,)`.
+
+    Returns:
+        Differences of 10-fold accuracy and of AUC, this model minus the other, with 95 % intervals over people; McNemar's test of the
+        pairs that one of them says rightly, and DeLong's of the areas, both of which take all pairs as independent.
+    """
+    same, people = pairs.same, pairs.people
+    right, wrong = fold_correct(scores, same), fold_correct(other, same)
+    here, there, p = mcnemar(right, wrong)
+    kinds = (
+        ("10-fold accuracy", difference.paired(right, wrong, people)),
+        ("AUC", difference.areas(scores, other, same, people)),
+    )
+    told = {name: {"difference": value, "95%": ends} for name, (value, ends) in kinds}
+    tests = {"McNemar p": p, "DeLong p": difference.delong(scores, other, same)[2]}
+    return {**told, "right here only": here, "right there only": there, **tests}

@@ -90,6 +90,8 @@ def cllr(log_ratios: np.ndarray, same: np.ndarray) -> float:
         Brümmer & du Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language 2006, eq. 24.
     """
     same = np.asarray(same, bool)
+    if np.isnan(log_ratios).any():
+        return float("nan")
     missed, taken = np.logaddexp(0, -log_ratios[same]).mean(), np.logaddexp(0, log_ratios[~same]).mean()
     return float((missed + taken) / 2 / np.log(2))
 
@@ -140,9 +142,13 @@ def ratios(fitted: dict, scores: np.ndarray) -> np.ndarray:
 
 
 def folded_ratios(scores: np.ndarray, same: np.ndarray, people: np.ndarray, folds: int = 10) -> np.ndarray:
-    """Log-likelihood ratios `(n,)` of each fold of the pairs by the fit of the others, as 10-fold accuracy takes its thresholds."""
-    found = np.empty(len(same))
+    """Log-likelihood ratios `(n,)` of each fold of the pairs by the fit of the others, as 10-fold accuracy takes its thresholds.
+
+    nan where the others are all of one kind.
+    """
+    found = np.full(len(same), np.nan)
     for fold in folds_of(len(same), folds):
         rest = np.setdiff1d(np.arange(len(same)), fold)
-        found[fold] = ratios(fit(scores[rest], same[rest], people[:, rest]), scores[fold])
+        if len(np.unique(same[rest])) == 2:
+            found[fold] = ratios(fit(scores[rest], same[rest], people[:, rest]), scores[fold])
     return found

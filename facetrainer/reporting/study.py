@@ -6,12 +6,13 @@ Results of one set and several models stand side by side; each number has its pr
 import html
 import json
 import os
-import textwrap
 
 import pandas as pd
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
+from facetrainer.evaluation import known
+from facetrainer.reporting import paper
 from facetrainer.reporting import study_plots as plots
 from facetrainer.reporting.page import STYLE, figure, table
 from facetrainer.utils.files import read_bytes, replacing
@@ -166,7 +167,9 @@ def _escaped(text):
 
 def _sections(results):
     """(title, table or figure, what it shows) one after the other."""
-    yield "Accuracy", accuracies(results), ""
+    twice = known.two_of_a_name(results)
+    note = f"Different sets of one name, whose numbers do not compare: {', '.join(twice)}." if twice else ""
+    yield "Accuracy", accuracies(results), note
     if len(carried(results)):
         basis = next(one["carried"]["set on"] for one in results if one.get("carried"))
         yield (
@@ -226,36 +229,8 @@ def _html(results):
 
 def _write_pdf(results, path):
     with PdfPages(path) as pages:
+        flow = paper.Flow(pages)
         for title, what, note in _sections(results):
-            for drawn in [what] if isinstance(what, Figure) else _table_pages(title, what, note):
-                pages.savefig(drawn)
-
-
-def _table_pages(title, frame, note, rows=24):
-    """A table as figures of A4, landscape; wide cells are broken."""
-    for begin in range(0, max(len(frame), 1), rows):
-        drawn = Figure(figsize=(11.7, 8.3))
-        axes = drawn.add_axes((0.03, 0.05, 0.94, 0.82))
-        axes.axis("off")
-        drawn.text(0.03, 0.94, title, fontsize=15)
-        drawn.text(0.03, 0.90, note, fontsize=9)
-        part = frame.iloc[begin : begin + rows].astype(str).map(lambda cell: textwrap.fill(cell, 44))
-        if len(part):
-            _draw(axes, part)
-        yield drawn
-
-
-def _draw(axes, part):
-    cells = axes.table(
-        part.values.tolist(),
-        colLabels=[textwrap.fill(str(name), 14) for name in part.columns],
-        loc="upper left",
-        cellLoc="right",
-    )
-    cells.auto_set_font_size(False)
-    cells.set_fontsize(7)
-    cells.auto_set_column_width(list(range(part.shape[1])))
-    for (row, _), cell in cells.get_celld().items():
-        lines = str(cell.get_text().get_text()).count("\n") + 1
-        cell.set(height=max(0.03, 0.022 * lines), linewidth=0.3)
-        cell.get_text().set_weight("bold" if row == 0 else "normal")
+            flow.heading(title, note, room=flow.height_of(what))
+            flow.add(what)
+        flow.end()

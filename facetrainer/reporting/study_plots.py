@@ -79,6 +79,7 @@ def groups(found: dict[str, dict], path: str | None = None, title: str = "") -> 
             yticklabels=[text(name) for name in names],
         )
         axes.grid(alpha=0.3)
+        axes.margins(y=0.25)
         axes.set_xlim(left=0)
     figure.suptitle(text(title), fontsize="medium")
     return _done(figure, path)

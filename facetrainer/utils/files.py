@@ -44,6 +44,10 @@ def write_json(path: str, value: object, indent: int | None = None) -> None:
         json.dump(value, file, indent=indent)
 
 
+# a pipe must not wait for somebody to write into it
+READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
 def read_bytes(path: str) -> bytes:
     """Content of a file.
 
@@ -54,10 +58,17 @@ def read_bytes(path: str) -> bytes:
         ValueError: It is a folder or a device: one would have no end.
         OSError: It cannot be read.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(f"{path} is no file")
-    with open(path, "rb") as file:
-        return file.read()
+    file = os.open(path, READ)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path} is no file")
+        data = os.read(file, status.st_size)
+        while len(data) < status.st_size and (more := os.read(file, status.st_size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(file)
 
 
 def sha256_of(path: str) -> str:

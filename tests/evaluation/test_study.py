@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facetrainer.cli import evaluate, report
-from facetrainer.evaluation import study, verification
+from facetrainer.evaluation import known, study, verification
 from facetrainer.evaluation.pairs import Pairs
 from facetrainer.io import attributes
 from facetrainer.metrics import calibration
@@ -41,7 +41,7 @@ def test_thresholds_are_carried(tmp_path):
     said = other.scores >= found["thresholds"]["0.1"]["threshold"]
     assert point["fmr"] == np.mean(said[~other.pairs.same]) and point["fnmr"] == np.mean(~said[other.pairs.same])
     assert study.threshold_of(other, 0.1, found) == (point["threshold"], "carried")
-    with pytest.raises(ValueError, match="no threshold for FMR 0.01 among 0.1"):
+    with pytest.raises(ValueError, match="no threshold for FMR 0.01, there are: 0.1"):
         study.threshold_of(other, 0.01, found)
 
 
@@ -140,6 +140,33 @@ def test_a_page_of_two_models(bin_file, workdir, capsys):
     assert r"m\_1.keras &" in open("study.tex").read()
     assert report.main(["a.json", "-o", "study.doc"]) == 1 and report.main(["tone.csv", "-o", "x.html"]) == 1
     assert "holds no results" in capsys.readouterr().err
+
+
+def test_another_set_of_a_known_name():
+    assert known.odd("LFW", np.arange(6000) < 3000) == "" == known.odd("own", [True])
+    assert "the published cfp_fp has 7,000 and 3,500" in known.odd("cfp-fp", np.ones(10))
+    results = [
+        {"name": "lfw", "sha256": one, "accuracy": 0.5, "pairs": 2, "max_accuracy": 1.0, "auc": 1.0} for one in "ab"
+    ]
+    assert "Different sets of one name" in pages._html(results) and "Different" not in pages._html(results[:1])
+
+
+def test_a_set_too_small_for_folds_tells_no_cllr():
+    whole = measured()
+    pairs = Pairs("two", whole.pairs.images[:4], whole.pairs.same[:2], "", whole.pairs.names[:4])
+    found = study.worth(study.Measured(pairs, whole.scores[:2], whole.embeddings[:4]))
+    assert np.isnan(found["Cllr"]) and found["Cllr min"] == 0
+
+
+def test_two_models_are_compared():
+    one, other = measured(0), measured(0, harder=1.0)
+    found = study.compared(one.pairs, one.scores, other.scores)
+    for what in ("10-fold accuracy", "AUC"):
+        low, high = found[what]["95%"]
+        assert 0 < low < found[what]["difference"] < high
+    assert (
+        found["McNemar p"] < 0.01 and found["DeLong p"] < 0.01 and found["right here only"] > found["right there only"]
+    )
 
 
 def test_texts_of_strangers_are_no_markup():

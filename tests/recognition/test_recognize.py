@@ -38,7 +38,7 @@ def test_verify(home, capsys):
     assert (
         out.startswith("the same person: cosine 1.0")
         and "at a false-accept rate of 0.001" in out
-        and "probability of one" in out
+        and "likelihood ratio of one" in out
         and "nan" not in out
     )
     assert run("verify", "photos/p1/0.png", "photos/p2/1.png", "--far", "0.1") == 0
@@ -236,6 +236,6 @@ def test_the_best_model_of_a_run_brings_its_thresholds(workdir, folder, bin_file
     assert run("verify", "a.png", "a.png") == 0
     out = capsys.readouterr().out
     assert out.startswith("not told: cosine 1.0000; no threshold is known: 10 pairs") and names[0] in out
-    assert "probability of one person" in out
+    assert "likelihood ratio of one person" in out
     assert run("verify", "a.png", "a.png", "--far", "0.5") == 1
     assert "tells no false-accept rate of 0.5" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+"""What `facetrainer evaluate` prints of a set besides its accuracy, and puts into the report."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from facetrainer.utils import files
+from facetrainer.utils.lazy import later
+from facetrainer.utils.text import shown
+
+drawn, pages = later("facetrainer.reporting.study_plots"), later("facetrainer.reporting.study")
+study, environment = later("facetrainer.evaluation.study"), later("facetrainer.utils.environment")
+evals, np, matching = later("facetrainer.evaluation"), later("numpy"), later("facetrainer.metrics.matching")
+log = logging.getLogger("facetrainer")
+
+
+def digest(model: str) -> str | None:
+    """Of a model file; None for a folder."""
+    return files.sha256_of(model) if os.path.isfile(model) else None
+
+
+def studied(a, measured, ends, thresholds) -> dict:
+    """Prints and returns what is asked for besides accuracy."""
+    if not measured.curve.both or not np.isfinite(measured.scores).all():
+        return {"made by": _made_by(a)}
+    found = {"made by": _made_by(a), "rates": study.rates(measured, ends), "curve": study.curve(measured)}
+    print("  " + ", ".join(f"{name} {shown(one['rate'])}" for name, one in found["rates"].items()))
+    if thresholds:
+        found["carried"] = _carried(a, measured, thresholds)
+    if a.page or a.json:
+        found["evidence"] = study.worth(measured)
+        print(
+            f"  Cllr {found['evidence']['Cllr']:.4f} bits, {found['evidence']['Cllr min']:.4f} with the best calibration"
+        )
+    if not (a.quality or a.reject or a.attributes):
+        return found
+    threshold, whose = study.threshold_of(measured, a.fmr, thresholds)
+    if a.quality or a.reject:
+        found["discard"] = _discarded(a, measured, threshold, whose)
+    if a.attributes:
+        found["groups"] = _groups(a, measured, threshold, whose)
+    return found
+
+
+def _made_by(a):
+    """Model, program and machine, and the command that makes the same again."""
+    about = {"model": a.basic_model, "sha256 of the model": digest(a.basic_model), "command": a.command}
+    return about | environment.of_run()
+
+
+def _carried(a, measured, thresholds):
+    sets = ", ".join(str(one.get("set")) for one in thresholds.get("sets", []) if isinstance(one, dict)) or a.thresholds
+    if thresholds.get("model") and os.path.basename(str(thresholds["model"])) != os.path.basename(a.basic_model):
+        log.warning("%s was made for %s, this is %s", a.thresholds, thresholds["model"], a.basic_model)
+    found = study.carried(measured, thresholds)
+    for fmr, point in found.items():
+        print(f"  FMR {fmr} set on {sets}: {matching.AtThreshold(**point)}")
+    return {"set on": sets, "file": a.thresholds, "at": found}
+
+
+def _discarded(a, measured, threshold, whose):
+    found = study.discarded(measured, a.quality, threshold)
+    for name, one in found.items():
+        areas = f"{one['area']:.5f}, by chance {one['area of none']:.5f}, at best {one['area of perfect']:.5f}"
+        print(
+            f"  FNMR {one['FNMR'][0]:.4f} at the threshold for FMR {a.fmr:g} ({whose}); area to 20 % discarded by {name} {areas}"
+        )
+    if a.reject:
+        drawn.discard(found, a.reject, measured.pairs.name)
+    return found
+
+
+def _groups(a, measured, threshold, whose):
+    found = study.groups(measured, a.attributes, threshold)
+    for column, one in found.items():
+        print(f"  {column}, at the threshold for FMR {a.fmr:g} ({whose}):")
+        for table in (pages.group_table(one), pages.fairness(one)):
+            print("    " + table.to_string(index=False).replace("\n", "\n    "))
+    return found
+
+
+def compared(a, scores, pairs, flip):
+    """Prints and returns how the model of `--compare` differs on the same pairs."""
+    other = evals.scores_of(
+        evals.Embedder(a.compare, a.batch_size, trusted=a.trusted).of_encoded(pairs.images, flip), centre=a.centre
+    )
+    found = study.compared(pairs, scores, other)
+    accuracy, area = found["10-fold accuracy"], found["AUC"]
+    print(
+        f"  against {a.compare}: 10-fold accuracy {_signed(accuracy)}, AUC {_signed(area)}, DeLong p = {found['DeLong p']:.3g}"
+    )
+    only = f"{found['right here only']} pairs right here only, {found['right there only']} there only"
+    print(f"  {only}, McNemar p = {found['McNemar p']:.3g}")
+    return {"model": a.compare, **found}
+
+
+def _signed(one):
+    low, high = one["95%"]
+    return f"{one['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
