@@ -14,11 +14,7 @@ from facetrainer.data import images
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 LEVELS = np.arange(256, dtype=np.uint8)
-GREY = np.array([0.299, 0.587, 0.114])
-TO_GREY, SAME = (
-    np.pad(np.tile(GREY, (3, 1)), ((0, 0), (0, 1))),
-    np.eye(3, 4),
-)  # matrices (3, 4), the last column is added
+GREY = np.tile([0.299, 0.587, 0.114], (3, 1))  # red, green, blue → grey, three times
 
 
 def flip(image, rng):
@@ -38,10 +34,9 @@ class Light:
 
     def __call__(self, image, rng):
         shift, contrast, saturation = rng.uniform(-1, 1, 3) * (self.brightness, self.contrast, self.saturation)
-        mean = np.array(cv2.mean(image)[:3])
-        matrix = SAME * ((1 + contrast) * (1 + saturation)) - TO_GREY * ((1 + contrast) * saturation)
-        matrix[:, 3] = shift - contrast * ((1 + saturation) * mean - saturation * (GREY @ mean))
-        return cv2.transform(image, matrix)
+        mixed = np.eye(3) * (1 + saturation) - GREY * saturation
+        offset = np.array(cv2.mean(image)[:3]) * -contrast + shift
+        return cv2.transform(image, np.column_stack([mixed * (1 + contrast), mixed @ offset]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -358,7 +353,7 @@ def _level(image, factor, offset=0.0):
 
 def _contrasted(image, factor):
     """Times a factor about the mean of its grey."""
-    return _level(image, factor, GREY @ cv2.mean(image)[:3] * (1 - factor))
+    return _level(image, factor, GREY[0] @ cv2.mean(image)[:3] * (1 - factor))
 
 
 def _autocontrast(image):
