@@ -92,6 +92,11 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument(
         "--reject", metavar="PNG", help="error-versus-discard curves: of the embedding's length, and those of --quality"
     )
+    main.add_argument(
+        "--trained-on",
+        metavar="DATA",
+        help="which people of the sets are in this training set, by name and by embedding",
+    )
     main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
     main.add_argument(
         "--page", metavar="FILE", help="a study: .html, .pdf or .tex; of several models, facetrainer report"
@@ -116,6 +121,8 @@ def _run(a):
     thresholds = calibration.read_file(a.thresholds) if a.thresholds else None
     if thresholds and (a.attributes or a.quality or a.reject):
         study.threshold_at(thresholds, a.fmr)  # told before the work is done
+    if a.trained_on and (a.backend or a.patch):
+        raise ValueError("--trained-on compares cosines of the model alone: leave out --backend and --patch.")
     backend = _backend(a)
     if a.write_model:
         _write_model(a, backend)

@@ -12,6 +12,7 @@ from facetrainer.utils.text import shown
 drawn, pages = later("facetrainer.reporting.study_plots"), later("facetrainer.reporting.study")
 study, environment = later("facetrainer.evaluation.study"), later("facetrainer.utils.environment")
 evals, np, matching = later("facetrainer.evaluation"), later("numpy"), later("facetrainer.metrics.matching")
+sources, overlaps = later("facetrainer.data.sources"), later("facetrainer.evaluation.overlap")
 log = logging.getLogger("facetrainer")
 
 
@@ -33,6 +34,8 @@ def studied(a, measured, ends, thresholds) -> dict:
         print(
             f"  Cllr {found['evidence']['Cllr']:.4f} bits, {found['evidence']['Cllr min']:.4f} with the best calibration"
         )
+    if a.trained_on:
+        found["trained on"] = _trained_on(a, measured)
     if not (a.quality or a.reject or a.attributes):
         return found
     threshold, whose = study.threshold_of(measured, a.fmr, thresholds)
@@ -57,6 +60,22 @@ def _carried(a, measured, thresholds):
     for fmr, point in found.items():
         print(f"  FMR {fmr} set on {sets}: {matching.AtThreshold(**point)}")
     return {"set on": sets, "file": a.thresholds, "at": found}
+
+
+def _trained_on(a, measured):
+    source = sources.open_source(a.trained_on)
+    embed = evals.Embedder(a.basic_model, a.batch_size, trusted=a.trusted, crops=a.crops)
+    found = overlaps.overlap(measured, source, embed, "" if a.no_flip else a.flip)
+    named = "" if found["by name"] is None else f"{found['by name']} by name, "
+    rest, accuracy = found["pairs without them"], found["10-fold accuracy without them"]
+    told = (
+        ""
+        if accuracy is None or rest == len(measured.scores)
+        else f"; without them 10-fold accuracy {accuracy:.4f} over {rest:,} pairs"
+    )
+    alike = f"{named}{found['by embedding']} by embedding (cosine {found['threshold']:.3f}, one by chance)"
+    print(f"  of {found['people']:,} people {alike} are in {a.trained_on}{told}")
+    return {"data": a.trained_on, **found}
 
 
 def _discarded(a, measured, threshold, whose):

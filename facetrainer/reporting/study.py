@@ -201,6 +201,9 @@ def _of_set(name, mine):
             "Bits, 0 is perfect and 1 says nothing; ratios of each tenth of the pairs by the other nine.",
         )
         yield "", plots.tippett(curves, title=name), ""
+    trained = [{"model": model_of(one), **_shown(one["trained on"])} for one in mine if one.get("trained on")]
+    if trained:
+        yield f"{name}: people who were trained on", pd.DataFrame(trained), ""
     for one in mine:
         if one.get("discard"):
             yield f"{name}: quality, {model_of(one)}", plots.discard(one["discard"], title=name), ""
@@ -212,6 +215,19 @@ def _of_set(name, mine):
                 "Intervals are all that a measure can be while each group's rates lie in intervals that hold all at once.",
             )
             yield "", plots.groups(found["groups"], title=f"{name}: {column}"), ""
+
+
+def _shown(found):
+    names = (
+        "data",
+        "people",
+        "by name",
+        "by embedding",
+        "threshold",
+        "pairs without them",
+        "10-fold accuracy without them",
+    )
+    return {name: "–" if found[name] is None else found[name] for name in names}
 
 
 def _html(results):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facetrainer.cli import evaluate, report
-from facetrainer.evaluation import known, study, verification
+from facetrainer.evaluation import known, overlap, study, verification
 from facetrainer.evaluation.pairs import Pairs
 from facetrainer.io import attributes
 from facetrainer.metrics import calibration
@@ -140,6 +140,40 @@ def test_a_page_of_two_models(bin_file, workdir, capsys):
     assert r"m\_1.keras &" in open("study.tex").read()
     assert report.main(["a.json", "-o", "study.doc"]) == 1 and report.main(["tone.csv", "-o", "x.html"]) == 1
     assert "holds no results" in capsys.readouterr().err
+
+
+class Trained:
+    """The first eight people of `measured` under their names in another spelling, and 30 strangers."""
+
+    def __init__(self, one, names=True):
+        rng, self.class_names = (
+            np.random.default_rng(5),
+            [f"P-{k:02d}" if names else str(k) for k in range(8)] + [f"{900 + k}" for k in range(30)],
+        )
+        people = one.pairs.people.T.ravel()
+        chosen = np.concatenate([np.flatnonzero(people == k)[:4] for k in range(8)])
+        self.labels = np.concatenate([people[chosen], np.repeat(np.arange(8, 38), 4)]).astype(np.int32)
+        self.vectors = np.concatenate([one.embeddings[chosen], rng.normal(size=(120, one.embeddings.shape[1]))])
+
+    def of_source(self, source, indices, flip):
+        assert np.bincount(self.labels[indices]).max() == 3
+        yield from np.array_split(self.vectors[indices], 5)
+
+
+@pytest.mark.parametrize("names", (True, False))
+def test_people_who_were_trained_on_are_found(names):
+    rng, one = np.random.default_rng(0), measured()
+    wide = np.concatenate(
+        [one.embeddings, 0.0 * rng.normal(size=(480, 48))], axis=1
+    )  # 16 dimensions would leave strangers near
+    people = one.pairs.people.T.ravel()
+    wide = 3 * rng.normal(size=(PEOPLE, 64))[people] + rng.normal(size=wide.shape)
+    one = study.Measured(one.pairs, verification.scores_of(wide), wide)
+    trained = Trained(one, names)
+    found = overlap.overlap(one, trained, trained)
+    assert found["by name"] == (8 if names else None) and found["by embedding"] == 8 and found["people"] == PEOPLE
+    assert {row["trained"] for row in found["who"]} == set(trained.class_names[:8])
+    assert found["pairs without them"] == np.sum((one.pairs.people >= 8).all(axis=0))
 
 
 def test_another_set_of_a_known_name():
