@@ -11,12 +11,8 @@ from facetrainer.evaluation.study import Measured
 from facetrainer.evaluation.verification import verify
 from facetrainer.metrics.verification import unit
 
-IMAGES, CHANCE, BLOCK, LEAST = 3, 1.0, 1 << 24, 20  # of a person; strangers of a set taken for trained ones; cosines at once; pairs
-    3,
-    0.01,
-    1 << 24,
-    20,
-)  # of a person; strangers taken for trained ones in a set; cosines at once; pairs
+IMAGES, CHANCE = 3, 1.0  # of a training person; strangers of a set who are taken for one
+BLOCK, LEAST = 1 << 24, 20  # cosines at once; pairs of a kind for an accuracy
 
 
 def overlap(measured: Measured, source: Source, embed: Embedder, flip: bool | str = True) -> dict:
