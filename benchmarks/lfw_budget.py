@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--seconds", type=float, default=1500, help="CPU-seconds, user + system")
     main.add_argument("--epochs", type=int, help="of cosine, in the place of as many as fit; 0 trains nothing")
     main.add_argument("--seed", type=int, default=0)
+    main.add_argument("--crops", action="store_true", help="measure with the sum over seven crops of each image, too")
     main.add_argument("--policy", default="float32", help="Keras's policy of number formats, such as mixed_bfloat16")
     main.add_argument("--no-patterns", action="store_false", dest="patterns", help="the network's embedding alone")
     main.add_argument(
@@ -144,6 +145,9 @@ def results(arguments, network, model, learnt):
         rows.append((f"{name}, cosine", evaluation.verify(evaluation.scores_of(found), pairs.same, pairs.name)))
     if learnt:
         rows.append((learnt.kind, evaluation.verify(learnt.scores(found), pairs.same, pairs.name)))
+    if learnt and arguments.crops:
+        found = evaluation.Embedder(one, crops=True).of_encoded(pairs.images, True)
+        rows.append((f"{learnt.kind}, crops", evaluation.verify(learnt.scores(found), pairs.same, pairs.name)))
     return rows
 
 

@@ -172,7 +172,7 @@ def row(a, name, seed):
         begin = time.time(), lfw_budget.cpu()
         network = lfw_budget.trained(*INGREDIENTS[name](keywords, stage))
         seconds, spent = time.time() - begin[0], lfw_budget.cpu() - begin[1]
-    about = argparse.Namespace(data=a.data, backend="plda", patterns=False)
+    about = argparse.Namespace(data=a.data, backend="plda", patterns=False, crops=False)
     found = dict(lfw_budget.results(about, network, *lfw_budget.finished(about, network)))
     if a.patterns:
         about.patterns = True

@@ -29,12 +29,24 @@ def set_fused(model: keras.Model, fused: bool) -> None:
     """Switch every PReLU of `model` with a slope a channel to the joined operation or back; several replicas keep Keras's."""
     if keras.backend.backend() != "tensorflow":
         return
-    alone = model.distribute_strategy.num_replicas_in_sync == 1
+    fused = fused and model.distribute_strategy.num_replicas_in_sync == 1 and _compiles()
     for layer in model._flatten_layers():
         if type(layer) is keras.layers.PReLU:
             layer.__dict__.pop("call", None)
-            if fused and alone and layer.shared_axes == [1, 2]:
+            if fused and layer.shared_axes == [1, 2]:
                 object.__setattr__(layer, "call", types.MethodType(_call, layer))
+
+
+@functools.cache
+def _compiles():
+    """Whether this TensorFlow has XLA; builds for some systems have none."""
+    import tensorflow as tf
+
+    try:
+        tf.function(lambda x: x + 1.0, jit_compile=True)(tf.zeros(1))
+    except tf.errors.OpError:
+        return False
+    return True
 
 
 def _call(self, inputs):
