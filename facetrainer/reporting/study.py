@@ -17,8 +17,6 @@ from facetrainer.reporting import study_plots as plots
 from facetrainer.reporting.page import STYLE, figure, table
 from facetrainer.utils.files import read_bytes, replacing
 
-KINDS = (".html", ".pdf", ".tex")
-
 
 def read(paths: list[str]) -> list[dict]:
     """Results of files of `evaluate --json`, those of each model and set in turn.
@@ -52,17 +50,16 @@ def write(results: list[dict], path: str) -> str:
         The path.
 
     Raises:
-        ValueError: It is of another kind.
+        ValueError: It is of another kind, or the results lack what they should have.
     """
     kind = os.path.splitext(path)[1]
-    if kind not in KINDS:
-        raise ValueError(f"{path}: expected a name ending in {', '.join(KINDS)}.")
+    if kind not in WRITERS:
+        raise ValueError(f"{path}: expected a name ending in {', '.join(WRITERS)}.")
     with replacing(path) as part:
-        if kind == ".pdf":
-            _write_pdf(results, part)
-        else:
-            with open(part, "w", encoding="utf-8") as file:
-                file.write(_html(results) if kind == ".html" else latex(results))
+        try:
+            WRITERS[kind](results, part)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(f"the results are damaged ({type(error).__name__}: {error}): make them anew.") from None
     return path
 
 
@@ -243,6 +240,16 @@ def _html(results):
     return f"{head}<h1>{html.escape(title)}</h1>{''.join(parts)}</html>"
 
 
+def _write_html(results, path):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(_html(results))
+
+
+def _write_latex(results, path):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(latex(results))
+
+
 def _write_pdf(results, path):
     with PdfPages(path) as pages:
         flow = paper.Flow(pages)
@@ -250,3 +257,6 @@ def _write_pdf(results, path):
             flow.heading(title, note, room=flow.height_of(what))
             flow.add(what)
         flow.end()
+
+
+WRITERS = {".html": _write_html, ".pdf": _write_pdf, ".tex": _write_latex}

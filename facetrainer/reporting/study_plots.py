@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from facetrainer.reporting.plots import text
 from facetrainer.utils.files import replacing
 
+MOST = 40  # groups in a picture
 STYLES = ("-", "--", ":", "-.")
 
 
@@ -64,7 +65,8 @@ def discard(curves: dict[str, dict], path: str | None = None, title: str = "", m
 
 
 def groups(found: dict[str, dict], path: str | None = None, title: str = "") -> Figure:
-    """{group: rates at one threshold, see `metrics.matching.AtThreshold`} → both error rates of each group with their intervals."""
+    """{group: rates at one threshold, see `metrics.matching.AtThreshold`} → both error rates of each group with their intervals, of the first 40."""
+    found = dict(list(found.items())[:MOST])
     figure = Figure(figsize=(9, 1.3 + 0.35 * len(found)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     names = list(found)[::-1]

@@ -203,6 +203,26 @@ def test_two_models_are_compared():
     )
 
 
+@pytest.mark.parametrize(
+    "damage", ({"curve": {"FMR": [0.1]}}, {"groups": {"a": {}}}, {"rates": {"EER": 1}}, {"carried": []})
+)
+def test_damaged_results_are_an_error_and_leave_no_page(tmp_path, damage):
+    one = {"name": "x", "accuracy": 0.5, "pairs": 2, "max_accuracy": 1.0, "auc": 1.0, **damage}
+    path = str(tmp_path / "x.html")
+    if damage == {"carried": []}:
+        assert pages.write([one], path) == path
+        return
+    with pytest.raises(ValueError, match="the results are damaged"):
+        pages.write([one], path)
+    assert not os.listdir(tmp_path)
+
+
+def test_many_groups_make_no_huge_picture():
+    one = {"fmr": 0.1, "fnmr": 0.1, "fmr_95": [0, 0.2], "fnmr_95": [0, 0.2]}
+    figure = pages.plots.groups({str(k): one for k in range(100_000)})
+    assert figure.get_size_inches()[1] < 20
+
+
 def test_texts_of_strangers_are_no_markup():
     one = {
         "name": "<b>x</b>",
