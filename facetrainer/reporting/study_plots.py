@@ -65,7 +65,7 @@ def discard(curves: dict[str, dict], path: str | None = None, title: str = "", m
 
 
 def groups(found: dict[str, dict], path: str | None = None, title: str = "") -> Figure:
-    """{group: rates at one threshold, see `metrics.matching.AtThreshold`} → both error rates of each group with their intervals, of the first 40."""
+    """{group: rates at one threshold, see `metrics.matching.AtThreshold`} → both error rates of the first 40 groups."""
     found = dict(list(found.items())[:MOST])
     figure = Figure(figsize=(9, 1.3 + 0.35 * len(found)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)

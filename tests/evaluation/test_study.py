@@ -203,18 +203,13 @@ def test_two_models_are_compared():
     )
 
 
-@pytest.mark.parametrize(
-    "damage", ({"curve": {"FMR": [0.1]}}, {"groups": {"a": {}}}, {"rates": {"EER": 1}}, {"carried": []})
-)
+@pytest.mark.parametrize("damage", ({"curve": {"FMR": [0.1]}}, {"groups": {"a": {}}}, {"rates": {"EER": 1}}))
 def test_damaged_results_are_an_error_and_leave_no_page(tmp_path, damage):
     one = {"name": "x", "accuracy": 0.5, "pairs": 2, "max_accuracy": 1.0, "auc": 1.0, **damage}
     path = str(tmp_path / "x.html")
-    if damage == {"carried": []}:
-        assert pages.write([one], path) == path
-        return
     with pytest.raises(ValueError, match="the results are damaged"):
         pages.write([one], path)
-    assert not os.listdir(tmp_path)
+    assert not os.path.exists(path)
 
 
 def test_many_groups_make_no_huge_picture():
