@@ -209,9 +209,8 @@ def _write_model(a, backend):
 def _evaluated(a, pairs, backend=None, thresholds=None):
     """Prints and returns all that is asked for about one set."""
     flip = "" if a.no_flip else a.flip
-    embeddings = evals.Embedder(_model(a), a.batch_size, trusted=a.trusted, crops=a.crops).of_encoded(
-        pairs.images, flip
-    )
+    embedder = evals.Embedder(_model(a), a.batch_size, trusted=a.trusted, crops=a.crops)
+    embeddings = embedder.of_encoded(pairs.images, flip)
     scores, same = backend.scores(embeddings) if backend else evals.scores_of(embeddings, centre=a.centre), pairs.same
     result = evals.verify(scores, same, pairs.name, flip, pairs.sha256)
     print(result)
@@ -240,6 +239,7 @@ def _evaluated(a, pairs, backend=None, thresholds=None):
         found |= _intervals(a, scores, pairs)
     if a.compare:
         found["compared"] = studied.compared(a, scores, pairs, flip)
+    found |= studied.cost(a, embedder, pairs) if a.json or a.page else {}
     return found | studied.studied(a, study.Measured(pairs, scores, embeddings), found.get("95%"), thresholds)
 
 

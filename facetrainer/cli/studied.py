@@ -12,6 +12,7 @@ from facetrainer.utils.text import shown
 drawn, pages = later("facetrainer.reporting.study_plots"), later("facetrainer.reporting.study")
 study, environment = later("facetrainer.evaluation.study"), later("facetrainer.utils.environment")
 evals, np, matching = later("facetrainer.evaluation"), later("numpy"), later("facetrainer.metrics.matching")
+timing = later("facetrainer.evaluation.timing")
 sources, overlaps = later("facetrainer.data.sources"), later("facetrainer.evaluation.overlap")
 log = logging.getLogger("facetrainer")
 
@@ -44,6 +45,14 @@ def studied(a, measured, ends, thresholds) -> dict:
     if a.attributes:
         found["groups"] = _groups(a, measured, threshold, whose)
     return found
+
+
+def cost(a, embedder, pairs) -> dict:
+    """Prints and returns megabytes of the model's file and milliseconds of one image on this machine."""
+    megabytes = os.path.getsize(a.basic_model) / 1e6 if os.path.isfile(a.basic_model) else None
+    milliseconds = timing.median(embedder.embed, embedder.decode(pairs.images[:8]), 10)
+    print(f"  {'' if megabytes is None else f'{megabytes:.1f} MB, '}{milliseconds:.2f} ms an image, one at a time")
+    return {"cost": {"MB": megabytes, "ms": milliseconds}}
 
 
 def _made_by(a):

@@ -179,6 +179,13 @@ def _sections(results):
         curves = {model_of(one): one["curve"] for one in mine if one.get("curve")}
         if curves:
             yield f"{name}: error rates", plots.errors(curves, title=name), ""
+        costs = {
+            model_of(one): (one["cost"]["ms"], one["cost"]["MB"] or 0.0, one["accuracy"])
+            for one in mine
+            if one.get("cost")
+        }
+        if len(costs) > 1:
+            yield f"{name}: accuracy and cost", plots.pareto(costs, title=name), ""
         yield from _of_set(name, mine)
     yield "What the numbers rest on", protocol(results), ""
 

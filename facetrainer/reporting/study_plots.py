@@ -87,6 +87,30 @@ def groups(found: dict[str, dict], path: str | None = None, title: str = "") -> 
     return _done(figure, path)
 
 
+def pareto(models: dict[str, tuple[float, float, float]], path: str | None = None, title: str = "") -> Figure:
+    """{name: (milliseconds an image, megabytes, accuracy)} → accuracy over time, areas are sizes; a line through what nothing betters."""
+    figure, axes = _panel()
+    for number, (name, (ms, megabytes, accuracy)) in enumerate(models.items()):
+        axes.scatter(
+            ms,
+            accuracy,
+            s=20 + 20 * megabytes**0.5,
+            alpha=0.7,
+            color=f"C{number % 10}",
+            label=f"{text(name)}, {megabytes:.1f} MB",
+        )
+    front, best = [], -1.0
+    for ms, _, accuracy in sorted(models.values(), key=lambda one: (one[0], -one[2])):
+        if accuracy > best:
+            front.append((ms, accuracy))
+            best = accuracy
+    axes.step(*zip(*front, strict=True), where="post", color="grey", linewidth=0.8, linestyle=":")
+    axes.set(xscale="log", xlabel="milliseconds an image, one at a time", ylabel="10-fold accuracy", title=text(title))
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    return _done(figure, path)
+
+
 def tippett(curves: dict[str, dict], path: str | None = None, title: str = "") -> Figure:
     """{name: {"log10 LR": (k,), "one person": (k,), "two people": (k,)}} → parts of the pairs with a ratio above each value."""
     figure, axes = _panel()

@@ -138,6 +138,7 @@ def test_a_page_of_two_models(bin_file, workdir, capsys):
     page = open("study.html").read()
     assert page.count("<img") == 4 and "The thresholds were set on elsewhere" in page
     assert r"m\_1.keras &" in open("study.tex").read()
+    assert "ms an image, one at a time" in told
     assert report.main(["a.json", "-o", "study.doc"]) == 1 and report.main(["tone.csv", "-o", "x.html"]) == 1
     assert "holds no results" in capsys.readouterr().err
 
@@ -163,11 +164,10 @@ class Trained:
 @pytest.mark.parametrize("names", (True, False))
 def test_people_who_were_trained_on_are_found(names):
     rng, one = np.random.default_rng(0), measured()
-    wide = np.concatenate(
-        [one.embeddings, 0.0 * rng.normal(size=(480, 48))], axis=1
-    )  # 16 dimensions would leave strangers near
     people = one.pairs.people.T.ravel()
-    wide = 3 * rng.normal(size=(PEOPLE, 64))[people] + rng.normal(size=wide.shape)
+    wide = 3 * rng.normal(size=(PEOPLE, 64))[people] + rng.normal(
+        size=(480, 64)
+    )  # 16 dimensions would leave strangers near
     one = study.Measured(one.pairs, verification.scores_of(wide), wide)
     trained = Trained(one, names)
     found = overlap.overlap(one, trained, trained)
@@ -210,6 +210,11 @@ def test_damaged_results_are_an_error_and_leave_no_page(tmp_path, damage):
     with pytest.raises(ValueError, match="the results are damaged"):
         pages.write([one], path)
     assert not os.path.exists(path)
+
+
+def test_models_that_nothing_betters_are_on_the_line():
+    figure = pages.plots.pareto({"fast": (1.0, 1.0, 0.9), "worse": (2.0, 9.0, 0.8), "slow": (3.0, 4.0, 0.99)})
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[1.0, 0.9], [3.0, 0.99]]
 
 
 def test_many_groups_make_no_huge_picture():
