@@ -28,7 +28,7 @@ from facetrainer.utils.text import shown, without_nan
 calibration = later("facetrainer.metrics.calibration")
 pages = later("facetrainer.reporting.study")
 known = later("facetrainer.evaluation.known")
-study = later("facetrainer.evaluation.study")
+study, attributes = later("facetrainer.evaluation.study"), later("facetrainer.io.attributes")
 models = later("facetrainer.models")
 sources, backends = later("facetrainer.data.sources"), later("facetrainer.evaluation.backend")
 evals, np = later("facetrainer.evaluation"), later("numpy")
@@ -119,10 +119,7 @@ def _run(a):
     if a.calibrate and (a.centre or a.patch or a.crops):
         raise ValueError("--calibrate makes thresholds for the model alone: leave out --centre, --patch and --crops.")
     thresholds = calibration.read_file(a.thresholds) if a.thresholds else None
-    if thresholds and (a.attributes or a.quality or a.reject):
-        study.threshold_at(thresholds, a.fmr)  # told before the work is done
-    if a.trained_on and (a.backend or a.patch):
-        raise ValueError("--trained-on compares cosines of the model alone: leave out --backend and --patch.")
+    _check_study(a, thresholds)
     backend = _backend(a)
     if a.write_model:
         _write_model(a, backend)
@@ -143,6 +140,18 @@ def _run(a):
         files.write_json(a.json, told, indent=1)
     if a.page:
         print(pages.write(json.loads(json.dumps(told)), a.page))
+
+
+def _check_study(a, thresholds):
+    """Tells what is wrong before the work is done."""
+    if thresholds and (a.attributes or a.quality or a.reject):
+        study.threshold_at(thresholds, a.fmr)
+    if a.trained_on and (a.backend or a.patch):
+        raise ValueError("--trained-on compares cosines of the model alone: leave out --backend and --patch.")
+    for path in filter(None, (a.attributes, a.quality)):
+        attributes.read(path)
+    if a.page:
+        pages.writer_of(a.page)
 
 
 def _model(a):

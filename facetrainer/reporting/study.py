@@ -6,6 +6,7 @@ Results of one set and several models stand side by side; each number has its pr
 import html
 import json
 import os
+from collections.abc import Callable
 
 import pandas as pd
 from matplotlib.backends.backend_pdf import PdfPages
@@ -52,15 +53,25 @@ def write(results: list[dict], path: str) -> str:
     Raises:
         ValueError: It is of another kind, or the results lack what they should have.
     """
-    kind = os.path.splitext(path)[1]
-    if kind not in WRITERS:
-        raise ValueError(f"{path}: expected a name ending in {', '.join(WRITERS)}.")
+    written = writer_of(path)
     with replacing(path) as part:
         try:
-            WRITERS[kind](results, part)
+            written(results, part)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"the results are damaged ({type(error).__name__}: {error}): make them anew.") from None
     return path
+
+
+def writer_of(path: str) -> Callable:
+    """The function that writes a study of the path's kind.
+
+    Raises:
+        ValueError: It is no kind of study.
+    """
+    kind = os.path.splitext(path)[1]
+    if kind not in WRITERS:
+        raise ValueError(f"{path}: expected a name ending in {', '.join(WRITERS)}.")
+    return WRITERS[kind]
 
 
 # ---------------------------------------------------------------------------------------------------------------- tables

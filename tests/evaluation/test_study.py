@@ -223,6 +223,15 @@ def test_many_groups_make_no_huge_picture():
     assert figure.get_size_inches()[1] < 20
 
 
+def test_wrong_options_are_told_before_the_work(bin_file, workdir, capsys):
+    call = ["-m", "there_is_none.keras", "-t", bin_file]
+    open("bad.csv", "w").write("a,b\n1,2\n")
+    for more, why in ((["--page", "x.doc"], "ending in .html"), (["--attributes", "bad.csv"], "expected a column image or person"),
+                      (["--trained-on", ".", "--backend", "lda"], "leave out --backend")):  # fmt: skip
+        assert evaluate.main([*call, *more]) == 1
+        assert why in capsys.readouterr().err
+
+
 def test_texts_of_strangers_are_no_markup():
     one = {
         "name": "<b>x</b>",
