@@ -121,12 +121,19 @@ def by_group(
         ).T
         for kind in (False, True)
     ]
-    measures = {name: (_value(one, rates), _ends(one, boxes)) for name, one in MEASURES.items()}
+    measures = {name: (measure_of(name, *rates), _ends(one, boxes)) for name, one in MEASURES.items()}
     return Fairness(threshold, found, measures)
 
 
-def _value(measure, rates):
-    spread, weights, base = measure
+def measure_of(name: str, fmrs: np.ndarray, fnmrs: np.ndarray) -> float:
+    """One of MEASURES.
+
+    Args:
+        name: Which.
+        fmrs: False match rates of the groups `(G,)`.
+        fnmrs: False non-match rates `(G,)`.
+    """
+    (spread, weights, base), rates = MEASURES[name], (fmrs, fnmrs)
     return float(base + sum(weight * spread(rates[k]) for k, weight in weights.items()))
 
 
