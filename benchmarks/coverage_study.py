@@ -49,13 +49,16 @@ def values(scores, other, same, people, groups):
         [[np.mean((scores[(groups[0] == n) & (same == k)] >= THRESHOLD) != k) for n in names] for k in (False, True)]
     )
     found = {name: fairness.measure_of(name, *rates) for name in fairness.MEASURES}
-    right = [np.mean((one >= THRESHOLD) == same) for one in (scores, other)]
     curves = [Roc(one, same) for one in (scores, other)]
     return found | {
-        "accuracy, difference": right[0] - right[1],
+        "accuracy, difference": accuracy_apart(scores, other, same),
         "AUC, difference": curves[0].auc - curves[1].auc,
         "EER": curves[0].eer,
     }
+
+
+def accuracy_apart(scores, other, same):
+    return np.mean((scores >= THRESHOLD) == same) - np.mean((other >= THRESHOLD) == same)
 
 
 def ends(scores, other, same, people, groups, draws):
@@ -78,6 +81,10 @@ def main():
     for name, spreads in WORLDS.items():
         rng = np.random.default_rng(0)
         truth = values(*drawn(rng, spreads, 1000))
+        right = [accuracy_apart(*drawn(rng, spreads, a.people)[:3]) for _ in range(100)]
+        truth["accuracy, difference"] = np.mean(
+            right
+        )  # of as many people: it depends on how many pairs are of one person
         held = collections.Counter()
         for repeat in range(a.repeats):
             found = ends(*drawn(np.random.default_rng(1000 + repeat), spreads, a.people), a.draws)
