@@ -39,14 +39,16 @@ def set_fused(model: keras.Model, fused: bool) -> None:
 
 @functools.cache
 def _compiles():
-    """Whether this TensorFlow has XLA; builds for some systems have none."""
+    """Whether this TensorFlow has XLA, and the door to its tape; builds for some systems have no XLA."""
     import tensorflow as tf
 
     try:
+        from tensorflow.python.eager import record
+
         tf.function(lambda x: x + 1.0, jit_compile=True)(tf.zeros(1))
-    except tf.errors.OpError:
+    except (ImportError, tf.errors.OpError):
         return False
-    return True
+    return hasattr(record, "record_operation") and hasattr(record, "stop_recording")
 
 
 def _call(self, inputs):
@@ -54,7 +56,18 @@ def _call(self, inputs):
         return type(self).call(self, inputs)
     import tensorflow as tf
 
-    return _joined()(inputs, tf.cast(self.alpha, inputs.dtype))
+    return _prelu(inputs, tf.cast(self.alpha, inputs.dtype))
+
+
+def _prelu(x, slope):
+    """Told to the tape by hand: `tf.custom_gradient` keeps every graph that it was ever traced in."""
+    from tensorflow.python.eager import record
+
+    forward, backward = _joined()
+    with record.stop_recording():
+        y = forward(x, slope)
+    record.record_operation("PReLU", [y], [x, slope], lambda gradient: backward(x, slope, gradient))
+    return y
 
 
 @functools.cache
@@ -71,8 +84,4 @@ def _joined():
         slopes = tf.reduce_sum(tf.cast(below, tf.float32), axis=[0, 1, 2], keepdims=True)[0]
         return tf.where(x > 0, gradient, slope * gradient), tf.cast(slopes, slope.dtype)
 
-    @tf.custom_gradient
-    def prelu(x, slope):
-        return forward(x, slope), lambda gradient: backward(x, slope, gradient)
-
-    return prelu
+    return forward, backward
