@@ -145,7 +145,7 @@ def _run(a):
 def _check_study(a, thresholds):
     """Tells what is wrong before the work is done."""
     if thresholds and (a.attributes or a.quality or a.reject):
-        study.threshold_at(thresholds, a.fmr)
+        calibration.threshold_at(thresholds, a.fmr)
     if a.trained_on and (a.backend or a.patch):
         raise ValueError("--trained-on compares cosines of the model alone: leave out --backend and --patch.")
     for path in filter(None, (a.attributes, a.quality)):

@@ -4,13 +4,14 @@ Each function takes a `Measured` and returns plain numbers by name, as they stan
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 import pandas as pd
 
 from facetrainer.evaluation.pairs import Pairs
 from facetrainer.io import attributes
-from facetrainer.metrics import difference, evidence, fairness, matching, quality
+from facetrainer.metrics import calibration, difference, evidence, fairness, matching, quality
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import FARS, fold_correct, mcnemar
 
@@ -36,7 +37,7 @@ class Measured:
         """Scores, same, people: what the metrics take."""
         return self.scores, self.pairs.same, self.pairs.people
 
-    @property
+    @functools.cached_property
     def curve(self) -> Roc:
         return Roc(self.scores, self.pairs.same)
 
@@ -93,25 +94,10 @@ def carried(measured: Measured, thresholds: dict) -> dict[str, dict]:
     return {far: dataclasses.asdict(matching.AtThreshold.of(value, *measured.given)) for far, value in points.items()}
 
 
-def threshold_at(thresholds: dict, fmr: float) -> float:
-    """The threshold of a calibration for an FMR.
-
-    Raises:
-        ValueError: It has none.
-    """
-    found = thresholds["thresholds"].get(f"{fmr:g}")
-    if found is None:
-        known = ", ".join(thresholds["thresholds"]) or "none"
-        raise ValueError(
-            f"--thresholds: no threshold for FMR {fmr:g}, there are: {known}. Ask for one of them with --fmr."
-        )
-    return found["threshold"]
-
-
 def threshold_of(measured: Measured, fmr: float, thresholds: dict | None) -> tuple[float, str]:
     """The threshold for an FMR, carried where a calibration is given, else this set's own; and which it is."""
     if thresholds is not None:
-        return threshold_at(thresholds, fmr), "carried"
+        return calibration.threshold_at(thresholds, fmr), "carried"
     return measured.curve.threshold(fmr), "of this very set"
 
 

@@ -115,5 +115,5 @@ def threshold_at(calibration: dict, far: float) -> float:
     key = f"{far:g}"
     if key in calibration["thresholds"]:
         return calibration["thresholds"][key]["threshold"]
-    why = calibration["refused"].get(key, f"calibrated are {', '.join(calibration['thresholds'])}")
+    why = calibration.get("refused", {}).get(key, f"calibrated are {', '.join(calibration['thresholds'])}")
     raise ValueError(f"no threshold for FAR {key}: {why}. Calibrate with more pairs of different people.")

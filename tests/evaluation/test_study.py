@@ -41,7 +41,7 @@ def test_thresholds_are_carried(tmp_path):
     said = other.scores >= found["thresholds"]["0.1"]["threshold"]
     assert point["fmr"] == np.mean(said[~other.pairs.same]) and point["fnmr"] == np.mean(~said[other.pairs.same])
     assert study.threshold_of(other, 0.1, found) == (point["threshold"], "carried")
-    with pytest.raises(ValueError, match="no threshold for FMR 0.01, there are: 0.1"):
+    with pytest.raises(ValueError, match="no threshold for FAR 0.01"):
         study.threshold_of(other, 0.01, found)
 
 
