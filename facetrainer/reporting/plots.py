@@ -231,19 +231,6 @@ def rates(schedules: dict[str, object], epochs: float, path: str | None = None) 
     return _done(figure, path)
 
 
-def reject(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = None) -> Figure:
-    """{quality: (parts rejected, false non-match rates)} → error-versus-reject curves."""
-    figure, (axes,) = _axes(1)
-    for name, (rejected, missed) in curves.items():
-        axes.plot(rejected, missed, marker=".", label=text(name))
-    axes.set(
-        xlabel="part of the pairs rejected for low quality", ylabel="false non-match rate", title="error versus reject"
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    return _done(figure, path)
-
-
 # ------------------------------------------------------------------------------------------------ names of the seed's
 
 EVALS_NAME = ["lfw", "cfp_fp", "agedb_30", "IJBB", "IJBC"]

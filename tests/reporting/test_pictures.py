@@ -17,6 +17,5 @@ def test_pictures(workdir):
     plot.scores(scores, same, 0.3, "scores.svg")
     plot.rates({"cosine": lambda epoch: 0.1 / (1 + epoch)}, 10, "rates.png")
     plot.identification({"a": (np.array([0.01, 0.1, 1]), np.array([0.5, 0.8, 0.9]), np.array([0.7, 0.9]))}, "cmc.png")
-    plot.reject({"norm": (np.array([0, 0.5]), np.array([0.1, 0.05]))}, "reject.png")
     plot.embeddings(embeddings[:60], [f"p{k // 6}" for k in range(60)], "three.png", dimensions=3)
     assert all(os.path.getsize(name) > 3000 for name in os.listdir())
