@@ -1,7 +1,6 @@
 """Evaluation beside the slow way of the same protocol: equal to the last pair, in a fraction of the time.
 
 python -m benchmarks.evaluation                      equality on 200 sets, cost of 10-fold + VAL
-python -m benchmarks.evaluation --ijbc               pooling, scoring and the whole 1:1 protocol at IJB-C's size, random data
 """
 
 import argparse
@@ -91,76 +90,13 @@ def slow_pool(features, template, media):
     return result / np.sqrt(np.sum(result**2, -1, keepdims=True))
 
 
-def ijbc(images=469_375, count=23_124, pairs=15_658_489, galleries=3_531, size=512):
-    import numpy as np
-    from sklearn.metrics import roc_auc_score, roc_curve
-
-    from facetrainer.metrics import templates
-    from facetrainer.metrics.roc import Roc
-
-    rng = np.random.default_rng(0)
-    embeddings = rng.standard_normal((images, size), np.float32)
-    template = np.concatenate([np.arange(count), rng.integers(0, count, images - count)])
-    media = rng.integers(0, 8, images)
-    first, second = rng.integers(0, galleries, pairs), rng.integers(galleries, count, pairs)
-    same = rng.random(pairs) < 19_557 / pairs
-    print(f"data: {peak():.1f} GB", flush=True)
-    pooling, wall, (_, features) = cost(lambda: templates.pool(embeddings, template, media), 3)
-    print(
-        f"pooling {images:,} images into {count:,} templates: {pooling:.2f} CPU-s ({wall:.2f} s), peak {peak():.1f} GB",
-        flush=True,
-    )
-    scoring, wall, scores = cost(lambda: templates.pair_similarities(features, first, second), 3)
-    print(f"scoring {pairs:,} pairs: {scoring:.2f} CPU-s ({wall:.2f} s), peak {peak():.1f} GB", flush=True)
-    fars = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-
-    def rates():
-        curve = Roc(scores, same)
-        return curve.auc, [curve.tar_nearest(far) for far in fars]
-
-    rating, wall, found = cost(rates, 3)
-    print(f"AUC and six TAR@FAR: {rating:.2f} CPU-s ({wall:.2f} s), peak {peak():.1f} GB", flush=True)
-
-    def protocol():
-        pooled = templates.image_features(embeddings, embeddings, np.ones(images, np.float32), False)
-        _, all_templates = templates.pool(pooled, template, media)
-        del pooled
-        curve = Roc(templates.pair_similarities(all_templates, first, second), same)
-        return curve.auc, [curve.tar_nearest(far) for far in fars]
-
-    spent, wall, _ = cost(protocol)
-    print(f"the whole protocol, embeddings to table: {spent:.1f} CPU-s, {wall:.1f} s, peak {peak():.1f} GB", flush=True)
-    slow_pooling, _, slow = cost(lambda: slow_pool(embeddings, template, media))
-    print(
-        f"slow pooling {slow_pooling:.1f} CPU-s: {slow_pooling / pooling:.1f} times; difference {np.abs(slow - features).max():.1e}",
-        flush=True,
-    )
-
-    def slow_scores():
-        parts = []
-        for begin in range(0, pairs, 100_000):  # as InsightFace's verification() does
-            a, b = slow[first[begin : begin + 100_000]], slow[second[begin : begin + 100_000]]
-            parts.append(np.sum(a * b, -1))
-        return np.concatenate(parts)
-
-    slow_scoring, _, their_scores = cost(slow_scores)
-    slow_rating, _, _ = cost(lambda: (roc_curve(same, their_scores), roc_auc_score(same, their_scores)))
-    total, slow_total = scoring + rating, slow_scoring + slow_rating
-    print(f"slow scoring {slow_scoring:.1f} CPU-s, ROC {slow_rating:.1f}: together {slow_total / total:.1f} times; "
-          f"difference {np.abs(their_scores - scores).max():.1e}")  # fmt: skip
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "evaluation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", type=int, default=200)
-    parser.add_argument("--ijbc", action="store_true")
     a = parser.parse_args(argv)
     sys.path[:0] = [ROOT, *(os.path.join(ROOT, folder) for folder in ("tests", "tests/losses"))]
-    if a.ijbc:
-        ijbc()
-        return 0
     equality(a.sets)
     ten_fold()
     return 0

@@ -6,8 +6,8 @@
   python eval_folder.py -d faces -m model.keras -B pairs.bin           a verification set of hard pairs
 
 Leave-one-out: an image is compared with everybody's mean, its own person's mean without itself. Open set: half of the people are enrolled
-with one image each, their other images and everybody else's are probes. TAR@FAR is over all pairs of images, in which people with many
-images weigh most; "people alike" gives each person, and each two people, one vote.
+with one image each, their other images and everybody else's are probes; FNIR at FPIR, in NIST's words, with intervals over people. TAR@FAR
+is over all pairs of images, in which people with many images weigh most; "people alike" gives each person, and each two people, one vote.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+import sys
 
-from facetrainer.cli import run
+from facetrainer.cli import run, studied
+from facetrainer.utils.files import write_json
 from facetrainer.utils.lazy import later
 from facetrainer.utils.text import shown, without_nan
 
 plots = later("facetrainer.reporting.plots")
 aligning, reporting = later("facetrainer.preparing.align"), later("facetrainer.reporting.folder")
-alignment = later("facetrainer.data.alignment")
+alignment, pages = later("facetrainer.data.alignment"), later("facetrainer.reporting.study")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,6 +40,16 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-B", "--save_bins", metavar="BIN", help="write a verification set")
     main.add_argument("--report", metavar="JSON", help="every number")
     main.add_argument(
+        "--page", metavar="FILE", help="the search as a study: .html, .pdf or .tex; of several, facetrainer report"
+    )
+    main.add_argument(
+        "--bootstrap",
+        type=int,
+        default=200,
+        metavar="DRAWS",
+        help="of the people, for 95 %% intervals; 0 for none (200)",
+    )
+    main.add_argument(
         "--worst", metavar="JPG", help="picture of the worst pairs: different people left, one person right"
     )
     main.add_argument("--slices", metavar="CSV", help="image or person, and attributes: metrics of each group")
@@ -47,10 +60,17 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
-    return run.call(parser(), _run, argv)
+
+    def work(a):
+        a.command = shlex.join(["facetrainer", "folder", *(sys.argv[1:] if argv is None else argv)])
+        return _run(a)
+
+    return run.call(parser(), work, argv)
 
 
 def _run(a):
+    if a.page:
+        pages.writer_of(a.page)
     path = _aligned(a.data_path) if a.detection else a.data_path
     if not a.model_file and not (a.save_embeddings and os.path.exists(a.save_embeddings)):
         raise ValueError("give a model with -m, or embeddings kept before with -S.")
@@ -58,6 +78,9 @@ def _run(a):
     found = folder.report()
     for name, value in found.items():
         print(f"{name:>28}  {value:,}" if isinstance(value, int) else f"{name:>28}  {shown(value)}")
+    searched = folder.searched(a.bootstrap)
+    if searched:
+        print(f"{'open set':>28}  {studied.rates(searched['rates'])}")
     if a.slices:
         print(folder.slices(a.slices).to_string(index=False, float_format=lambda value: f"{value:.4f}"))
     if a.worst:
@@ -68,9 +91,20 @@ def _run(a):
         plots.roc(curves, a.roc)
     if a.save_bins:
         folder.generate_eval_pair_bin(a.save_bins)
+    about = {
+        "name": os.path.basename(os.path.normpath(a.data_path)),
+        "search": {"half of the people": searched} if searched else {},
+    }
+    protocol = {
+        "gallery": "half of the people with two images or more, one image each",
+        "score": "cosine",
+        "mirrored": "no",
+    }
+    result = without_nan({**found, **about, "protocol": protocol, "made by": studied.made_by(a, a.model_file)})
     if a.report:
-        with open(a.report, "w", encoding="utf-8") as file:
-            json.dump(without_nan(found), file, indent=1)
+        write_json(a.report, result, indent=1)
+    if a.page:
+        print(pages.write([json.loads(json.dumps(result))], a.page))
 
 
 def _aligned(path):

@@ -3,11 +3,13 @@
   python IJB_evals.py -m r100.onnx -d /datasets/IJB_release -s IJBC            one result, N0D1F1
   python IJB_evals.py -m model.keras -d /datasets/IJB_release -s IJBB -B       all eight
   python IJB_evals.py -m model.keras -d /datasets/IJB_release -s IJBB -N       1:N
+  python IJB_evals.py -m model.keras -d /datasets/IJB_release -s IJBC --page study.html
   python IJB_evals.py --plot_only IJB_result/*IJBB*.npz                        pictures of kept results
   python IJB_evals.py --plot_only scores/*.npy ijbb_template_pair_label.txt    of scores alone, and IJB's own labels
 
 N: embeddings of length 1 before they are pooled (InsightFace's script calls that N0), D: times the detector's score, F: the
 mirrored image's embedding added. TAR is read off at the point of the curve whose FAR is nearest, as InsightFace's script does.
+FNMR at FMR, and FNIR at FPIR with -N, are as NIST has them, with intervals over people; of all eight, those of N0D1F1.
 Embedding goes on where it was broken off.
 """
 
@@ -16,14 +18,19 @@ from __future__ import annotations
 import argparse
 import glob
 import hashlib
+import json
 import logging
 import os
+import shlex
+import sys
 
-from facetrainer.cli import run
-from facetrainer.utils.files import replacing
+from facetrainer.cli import run, studied
+from facetrainer.utils.files import replacing, write_json
 from facetrainer.utils.lazy import later
+from facetrainer.utils.text import without_nan
 
 cached, evaluation = later("facetrainer.io.cached"), later("facetrainer.evaluation.ijb")
+study, pages = later("facetrainer.evaluation.study"), later("facetrainer.reporting.study")
 np, opening, tables = later("numpy"), later("facetrainer.evaluation.interface"), later("facetrainer.reporting.ijb")
 log = logging.getLogger("facetrainer")
 
@@ -47,16 +54,32 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-N", "--is_one_2_N", action="store_true", help="1:N")
     main.add_argument("-F", "--force_reload", action="store_true", help="make embeddings anew")
     run.add_trusted(main)
+    main.add_argument(
+        "--bootstrap",
+        type=int,
+        default=200,
+        metavar="DRAWS",
+        help="of the people, for 95 %% intervals; 0 for none (200)",
+    )
+    main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
+    main.add_argument("--page", metavar="FILE", help="a study: .html, .pdf or .tex; of several, facetrainer report")
     main.add_argument("-P", "--plot_only", nargs="*", metavar="GLOB", help="pictures of results written with -L")
     return main
 
 
 def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
-    return run.call(parser(), _print_table, argv)
+
+    def work(a):
+        a.command = shlex.join(["facetrainer", "ijb", *(sys.argv[1:] if argv is None else argv)])
+        return _print_table(a)
+
+    return run.call(parser(), work, argv)
 
 
 def _print_table(a):
+    if a.page:
+        pages.writer_of(a.page)
     for table in _plot_only(a.plot_only) if a.plot_only is not None else [_run(a)]:
         print(
             table.to_string(float_format=lambda value: f"{value:.6f}", na_rep="–")
@@ -101,6 +124,7 @@ def _run(a):
         found = test.run_model_test_1N()
         arrays = dict(zip(("fars", "tpirs", "cmc1", "cmc2"), found, strict=True))
         table, _ = tables.plot_dir_far_cmc_scores([found], [model_name], picture)
+        told = {"search": test.searched(a.bootstrap)}
     else:
         scores, names = test.run_model_test_bunch() if a.is_bunch else ([test.run_model_test_single()], ["N0D1F1"])
         arrays = {
@@ -109,6 +133,7 @@ def _run(a):
             **({"label": test.data.pairs[2]} if a.save_label else {}),
         }
         table, _ = tables.plot_roc_and_calculate_tpr(scores, names, test.data.pairs[2], picture)
+        told = _one_to_one(a, test, scores[names.index("N0D1F1")])
     arrays |= {"embs": test.embs, "embs_f": test.embs_f} if a.save_embeddings or restore else {}
     with replacing(result) as part, open(part, "wb") as file:
         np.savez(file, **arrays)
@@ -116,4 +141,34 @@ def _run(a):
     if test.skipped:
         log.warning("%d images could not be read, the first: %s", len(test.skipped), test.skipped[0])
     log.info("%s and %s", result, picture)
+    _tell(a, test, told)
     return table
+
+
+def _one_to_one(a, test, scores):
+    measured = study.Measured(study.TemplatePairs(a.subset, test.data.pairs[2], test.people), scores)
+    return {**study.templates(measured, a.bootstrap), "curve": study.curve(measured)}
+
+
+def _tell(a, test, told):
+    """Prints the rates with their intervals, and writes what is asked for."""
+    for name, one in told.get("search", {a.subset: told}).items():
+        print(f"{name}: {studied.rates(one['rates'])}")
+    if not (a.json or a.page):
+        return
+    way = "F1 N0 D1: embedding of the image and of its mirror image added, times the detector's score"
+    pooled = "mean over the images of a medium, sum over media"
+    protocol = {
+        "set": a.subset,
+        "way": way,
+        "templates": pooled,
+        "score": "cosine",
+        "images left out": len(test.skipped),
+    }
+    results = without_nan(
+        [{"name": a.subset, **told, "protocol": protocol, "made by": studied.made_by(a, a.model_file)}]
+    )
+    if a.json:
+        write_json(a.json, results, indent=1)
+    if a.page:
+        print(pages.write(json.loads(json.dumps(results)), a.page))

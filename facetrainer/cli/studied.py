@@ -25,8 +25,8 @@ def digest(model: str) -> str | None:
 def studied(a, measured, ends, thresholds) -> dict:
     """Prints and returns what is asked for besides accuracy."""
     if not measured.curve.both or not np.isfinite(measured.scores).all():
-        return {"made by": _made_by(a)}
-    found = {"made by": _made_by(a), "rates": study.rates(measured, ends), "curve": study.curve(measured)}
+        return {"made by": made_by(a, a.basic_model)}
+    found = {"made by": made_by(a, a.basic_model), "rates": study.rates(measured, ends), "curve": study.curve(measured)}
     print("  " + ", ".join(f"{name} {shown(one['rate'])}" for name, one in found["rates"].items()))
     if thresholds:
         found["carried"] = _carried(a, measured, thresholds)
@@ -55,10 +55,24 @@ def cost(a, embedder, pairs) -> dict:
     return {"cost": {"MB": megabytes, "ms": milliseconds}}
 
 
-def _made_by(a):
+def made_by(a, model: str | None) -> dict:
     """Model, program and machine, and the command that makes the same again."""
-    about = {"model": a.basic_model, "sha256 of the model": digest(a.basic_model), "command": a.command}
+    about = {
+        "model": model or "embeddings kept before",
+        "sha256 of the model": model and digest(model),
+        "command": a.command,
+    }
     return about | environment.of_run()
+
+
+def rates(found: dict[str, dict]) -> str:
+    """Rates by name on a line, with the intervals that they have."""
+    return ", ".join(f"{name} {_rate(one)}" for name, one in found.items())
+
+
+def _rate(one):
+    low, high = one.get("95%") or (float("nan"),) * 2
+    return shown(one["rate"]) + (f" ({shown(low)}–{shown(high)})" if low == low else "")
 
 
 def _carried(a, measured, thresholds):

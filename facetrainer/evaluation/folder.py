@@ -9,6 +9,7 @@ import pandas as pd
 
 from facetrainer.data import sources
 from facetrainer.data.images import decode, encode, sheet
+from facetrainer.evaluation import study
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.io import cached, evalbin
 from facetrainer.metrics.identification import Search, search
@@ -71,14 +72,25 @@ class People:
 
     def open_set(self, seed: int = 0) -> Search:
         """Half of the people with two images or more are the gallery, one image each."""
+        gallery, probes = self._enrolled(seed)
+        return search(self.embeddings[probes], self.embeddings[gallery], self.labels[probes], self.labels[gallery])
+
+    def searched(self, draws: int = 200, seed: int = 0) -> dict:
+        """What `study.searched` tells of `open_set`; nothing where nobody has two images."""
+        gallery, probes = self._enrolled(seed)
+        if len(gallery) == 0:
+            return {}
+        return study.searched(self.open_set(seed), self.labels[probes], len(gallery), draws)
+
+    def _enrolled(self, seed):
+        """Rows of the gallery, and of all other images."""
         rng, counts = np.random.default_rng(seed), np.bincount(self.labels)
         several = rng.permutation(np.flatnonzero(counts >= 2))
         enrolled = several[: max(len(several) // 2, 1)]
         order = rng.permutation(len(self.labels))
         _, first = np.unique(self.labels[order], return_index=True)
         gallery = np.intersect1d(order[first], np.flatnonzero(np.isin(self.labels, enrolled)))
-        probes = np.setdiff1d(np.arange(len(self.labels)), gallery)
-        return search(self.embeddings[probes], self.embeddings[gallery], self.labels[probes], self.labels[gallery])
+        return gallery, np.setdiff1d(np.arange(len(self.labels)), gallery)
 
     def worst(self, count: int = 12) -> list[tuple[int, int, float]]:
         """Rows of images and cosine: the likest of different people, then the most unlike of one person, `count` of each."""
@@ -243,8 +255,9 @@ class Eval_folder(People):
         own, strange, _ = self.leave_one_out()
         several, pairs, alike = np.isfinite(own), self.all_pairs(), self.all_people()
         different, same = pairs.counts.sum(axis=1).tolist()
+        top = float(np.mean(own[several] > strange[several])) if several.any() else float("nan")
         found = {"images": len(self.labels), "left out": len(self.source) - len(self.labels), "people": len(np.unique(self.labels)),
-                 "leave-one-out top-1": float(np.mean(own[several] > strange[several])), "same pairs": same, "different pairs": different,
+                 "leave-one-out top-1": top, "same pairs": same, "different pairs": different,
                  "AUC": pairs.auc, "AUC, people alike": alike.auc,
                  **{f"TAR@FAR={far:g}": pairs.tar(far) for far in FARS if far * different >= 1},
                  **{f"TAR@FAR={far:g}, people alike": alike.tar(far) for far in FARS if far * different >= 1},

@@ -1,5 +1,6 @@
 """IJB-B and IJB-C: model and subset → scores, 1:1 and 1:N."""
 
+import functools
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,13 @@ from tqdm import tqdm
 
 from facetrainer.data.alignment import LAYOUTS
 from facetrainer.data.images import decode
+from facetrainer.evaluation import study
 from facetrainer.evaluation.embedder import Embedder
+from facetrainer.evaluation.pairs import joined
 from facetrainer.io import cached
 from facetrainer.io.ijb import Ijb
 from facetrainer.metrics.identification import search
-from facetrainer.metrics.templates import image_features, pair_similarities, pool
+from facetrainer.metrics.templates import PairList, Pooling, image_weights
 from facetrainer.utils.files import read_bytes, replacing
 
 log = logging.getLogger("facetrainer")
@@ -85,13 +88,38 @@ class IJB_test:
     ) -> tuple[np.ndarray, np.ndarray]:
         """→ ids in order (T,), features (T, D) of length 1."""
         flipped, detector = self.embs_f if use_flip_test else None, self.data.faces[2] if use_detector_score else None
-        return pool(image_features(self.embs, flipped, detector, use_norm_score), *self.data.templates)
+        weights = image_weights(self.embs, flipped, detector, use_norm_score)
+        embeddings = (self.embs,) if flipped is None else (self.embs, flipped)
+        return self._pooling.ids, self._pooling(*embeddings, weights=weights)
+
+    @functools.cached_property
+    def _pooling(self):
+        return Pooling(*self.data.templates)
+
+    @functools.cached_property
+    def _pairs(self):
+        first, second, _ = self.data.pairs
+        return PairList(rows_of(self._pooling.ids, first), rows_of(self._pooling.ids, second))
+
+    @functools.cached_property
+    def people(self) -> np.ndarray:
+        """Persons of both templates of each pair of 1:1, integers (2, P).
+
+        By the lists of 1:N where these hold every template, else as far as the pairs tell: those of one person join their templates.
+        """
+        first, second, same = self.data.pairs
+        rows = np.stack([rows_of(self._pooling.ids, side).astype(np.int32) for side in (first, second)])
+        try:
+            listed = [self.data.list_1n(name) for name in ("gallery_S1", "gallery_S2", "probe_mixed")]
+            subjects = dict(zip(*map(np.concatenate, zip(*listed, strict=True)), strict=True))
+            person = np.array([subjects[one] for one in self._pooling.ids], np.int32)
+        except (FileNotFoundError, KeyError):
+            person = joined(len(self._pooling.ids), rows[:, same].T).astype(np.int32)
+        return person[rows]
 
     def run_model_test_single(self, use_flip_test=True, use_norm_score=False, use_detector_score=True) -> np.ndarray:
         """1:1 → score of every pair."""
-        ids, features = self.templates(use_flip_test, use_norm_score, use_detector_score)
-        first, second, _ = self.data.pairs
-        return pair_similarities(features, rows_of(ids, first), rows_of(ids, second))
+        return self._pairs(self.templates(use_flip_test, use_norm_score, use_detector_score)[1])
 
     def run_model_test_bunch(self) -> tuple[list[np.ndarray], list[str]]:
         """1:1 in all eight ways → scores, names N0D0F0 … N1D1F1."""
@@ -123,6 +151,13 @@ class IJB_test:
         probes, people = self.data.list_1n("probe_mixed")
         galleries = [self.data.list_1n(f"gallery_S{k}") for k in (1, 2)]
         return [search(features[rows_of(ids, probes)], features[rows_of(ids, g)], people, who) for g, who in galleries]
+
+    def searched(self, draws: int = 200) -> dict[str, dict]:
+        """What `study.searched` tells of each gallery."""
+        _, people = self.data.list_1n("probe_mixed")
+        enrolled = [len(self.data.list_1n(f"gallery_S{k}")[0]) for k in (1, 2)]
+        found = zip(self.searches(), enrolled, strict=True)
+        return {f"gallery {k}": study.searched(one, people, count, draws) for k, (one, count) in enumerate(found, 1)}
 
 
 class Kept:

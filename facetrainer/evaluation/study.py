@@ -10,12 +10,23 @@ import numpy as np
 import pandas as pd
 
 from facetrainer.evaluation.pairs import Pairs
+from facetrainer.evaluation.verification import curve_intervals
 from facetrainer.io import attributes
-from facetrainer.metrics import calibration, difference, evidence, fairness, matching, quality
+from facetrainer.metrics import calibration, difference, evidence, fairness, matching, open_set, quality
+from facetrainer.metrics.identification import Search
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import FARS, fold_correct, mcnemar
 
 BEGIN = 0.05  # false non-match rate from which pairs are discarded, where no threshold is given
+
+
+@dataclasses.dataclass(frozen=True)
+class TemplatePairs:
+    """A set of pairs of templates, such as IJB-C's: `same` `(n,)`, `people` `(2, n)` as in `Pairs`."""
+
+    name: str
+    same: np.ndarray
+    people: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +36,12 @@ class Measured:
     Attributes:
         pairs: The set.
         scores: Of each pair `(n,)`.
-        embeddings: Of each image, as long as the model makes them, `(2n, D)`.
+        embeddings: Of each image, as long as the model makes them, `(2n, D)`; None for pairs of templates.
     """
 
-    pairs: Pairs
+    pairs: "Pairs | TemplatePairs"
     scores: np.ndarray
-    embeddings: np.ndarray
+    embeddings: np.ndarray | None = None
 
     @property
     def given(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,6 +81,38 @@ def rates(measured: Measured, ends: dict[str, tuple] | None = None) -> dict[str,
 
 def _interval(ends):
     return {} if ends is None else {"95%": ends}
+
+
+def templates(measured: Measured, draws: int = 200) -> dict:
+    """Area and rates of a long list of pairs of templates, with intervals over people.
+
+    Args:
+        measured: The pairs.
+        draws: Of half of the people. Defaults to `200`; 0 leaves the intervals out.
+
+    Returns:
+        Counts by name, "AUC", and "rates" as the function `rates` gives them.
+    """
+    scores, same, people = measured.given
+    ends = curve_intervals(scores, same, people, draws) if draws and measured.curve.both else {}
+    counts = {"pairs": len(same), "genuine": int(np.sum(same)), "people": int(np.sum(np.bincount(people.ravel()) > 0))}
+    area = {"rate": measured.curve.auc, **_interval(ends.get("AUC"))}
+    return {"templates": counts, "AUC": area, "rates": rates(measured, ends)}
+
+
+def searched(found: Search, people: np.ndarray, enrolled: int, draws: int = 200) -> dict:
+    """Counts of a one-to-many search, and its rates as `metrics.open_set.rates` gives them.
+
+    Args:
+        found: The searches.
+        people: Who is searched for in each, integers `(P,)`.
+        enrolled: Entries of the gallery.
+        draws: See `open_set.rates`.
+    """
+    mated = found.mated
+    counts = {"enrolled": enrolled, "mated searches": int(mated.sum()), "non-mated searches": int(np.sum(~mated)),
+              "people": len(np.unique(people))}  # fmt: skip
+    return {**counts, "rates": open_set.rates(found, people, draws=draws)}
 
 
 def curve(measured: Measured, points: int = 200) -> dict[str, list]:

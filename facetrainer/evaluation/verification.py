@@ -93,16 +93,20 @@ def intervals(
     scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
     low, high = rate_interval(~fold_correct(scores, same), *people)
     found = {"10-fold accuracy": (1 - high, 1 - low)}
-    fars = [far for far in FARS if far * np.sum(~same) >= 1]
-    if same.any() and not same.all():
-        one = 0.5 / np.sum(same)
-        least = [one / np.sum(~same), *[one] * (1 + len(fars))]
-        lows, highs = drawn_intervals(
-            scores, same, people, lambda curve: np.array([curve.auc, curve.eer, *curve.tar_between(fars)]), least, draws
-        )
-        names = ["AUC", "EER", *(f"TAR@FAR={far:g}" for far in fars)]
-        found |= {name: (float(a), float(b)) for name, a, b in zip(names, lows, highs, strict=True)}
-    return found
+    return found | (curve_intervals(scores, same, people, draws) if same.any() and not same.all() else {})
+
+
+def curve_intervals(
+    scores: np.ndarray, same: np.ndarray, people: np.ndarray, draws: int = 1000
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals of AUC, EER and TAR@FAR of each rate that the pairs resolve, by name; arguments as of `intervals`."""
+    fars, one = [far for far in FARS if far * np.sum(~same) >= 1], 0.5 / np.sum(same)
+    least = [one / np.sum(~same), *[one] * (1 + len(fars))]
+    lows, highs = drawn_intervals(
+        scores, same, people, lambda curve: np.array([curve.auc, curve.eer, *curve.tar_between(fars)]), least, draws
+    )
+    names = ["AUC", "EER", *(f"TAR@FAR={far:g}" for far in fars)]
+    return {name: (float(a), float(b)) for name, a, b in zip(names, lows, highs, strict=True)}
 
 
 def scores_of(embeddings: np.ndarray, pca: int = 0, centre: bool = False) -> np.ndarray:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-BLOCK = 1024
+BLOCK, AT_ONCE = 1024, 1 << 26
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,24 +67,38 @@ class Search:
 
 
 def search(probes: np.ndarray, gallery: np.ndarray, probe_people: np.ndarray, gallery_people: np.ndarray) -> Search:
-    """Features (P, D) and (G, D) of length 1 and their people → Search; the scores are never all in memory at once.
+    """Looks for every probe's person in a gallery.
 
-    Of several gallery entries of a person the nearest counts; of several people with one score the right one comes last.
+    Of several gallery entries of a person the nearest counts; of several people with one score the right one comes last. No more than
+    `AT_ONCE` scores, or those of one probe, are in memory at a time.
+
+    Args:
+        probes: Features `(P, D)` of length 1.
+        gallery: Features `(G, D)` of length 1.
+        probe_people: `(P,)`.
+        gallery_people: `(G,)`.
+
+    Returns:
+        Best score and rank of each probe.
+
+    Raises:
+        ValueError: The gallery is empty.
     """
+    if len(gallery) == 0:
+        raise ValueError("nobody is in the gallery: expected at least one entry, of a person with two images or more.")
     known, person = np.unique(gallery_people, return_inverse=True)
-    order = np.argsort(person, kind="stable")
+    order, single = np.argsort(person, kind="stable"), len(known) == len(gallery)
     starts = np.searchsorted(person[order], np.arange(len(known)))
-    gallery, single = gallery[order], len(known) == len(gallery)
-    place = np.searchsorted(known, probe_people)
-    right = np.where((place < len(known)) & (known[np.minimum(place, len(known) - 1)] == probe_people), place, -1)
+    gallery = gallery if single else gallery[order]
+    place = np.minimum(np.searchsorted(known, probe_people), len(known) - 1)
+    right = np.where(known[place] == probe_people, order[place] if single else place, -1)
     best, rank = np.empty(len(probes), np.float64), np.empty(len(probes), np.int64)
-    for begin in range(0, len(probes), BLOCK):
-        piece = slice(begin, begin + BLOCK)
+    block = max(min(AT_ONCE // len(gallery), BLOCK), 1)
+    for begin in range(0, len(probes), block):
+        piece = slice(begin, begin + block)
         scores = probes[piece] @ gallery.T
         scores = scores if single else np.maximum.reduceat(scores, starts, axis=1)
         mine = np.take_along_axis(scores, np.maximum(right[piece], 0)[:, None], axis=1)
-        best[piece], rank[piece] = (
-            scores.max(axis=1),
-            np.where(right[piece] >= 0, np.sum(scores >= mine, axis=1) - 1, -1),
-        )
+        best[piece] = scores.max(axis=1)
+        rank[piece] = np.where(right[piece] >= 0, np.sum(scores >= mine, axis=1) - 1, -1)
     return Search(best, rank)

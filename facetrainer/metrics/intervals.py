@@ -36,8 +36,14 @@ def rate_variance(errors: np.ndarray, first: np.ndarray, second: np.ndarray) -> 
 
 def _numbered(*people):
     """Persons of any numbers → 0 ... count - 1, and how many."""
-    values, numbered = np.unique(people, return_inverse=True)
-    return numbered.reshape(len(people), -1), len(values)
+    people = np.asarray(people)
+    if people.dtype.kind in "iu" and people.size and people.min() >= 0 and people.max() < 4 * people.size:
+        there = np.bincount(people.ravel()) > 0  # no sort, where the numbers are small
+        numbered, count = (np.cumsum(there) - 1)[people], int(there.sum())
+    else:
+        values, numbered = np.unique(people, return_inverse=True)
+        count = len(values)
+    return numbered.reshape(people.shape).astype(np.uint16 if count < 1 << 16 else np.int64), count
 
 
 def _cells(first, second, count):
@@ -118,14 +124,27 @@ def double_or_nothing(
         `(draws, ...)`; draws without pairs of both kinds are left out.
     """
     rng, found = np.random.default_rng(seed), []
-    numbered, count = _numbered(*people)
+    (numbered, count), same = _numbered(*people), np.asarray(same, bool)
+    kinds = [_InOrder(scores[kind], numbered[:, kind]) for kind in (same, ~same)]
     for _ in range(draws):
         drawn = rng.random(count) < 0.5
-        kept = drawn[numbered[0]] & drawn[numbered[1]]
-        curve = Roc(scores[kept], same[kept])
+        curve = Roc.of_sorted(*(kind.of(drawn) for kind in kinds))
         if curve.both:
             found.append(of(curve))
     return np.array(found)
+
+
+class _InOrder:
+    """Scores from the lowest and their people, put in order once for all draws."""
+
+    def __init__(self, scores, people):
+        order = np.argsort(scores)
+        self.scores, self.people = scores[order], people[:, order]
+
+    def of(self, drawn):
+        """Scores of the pairs both of whose people were drawn."""
+        first, second = self.people
+        return self.scores[np.flatnonzero(drawn[first] & drawn[second])]  # twice as fast as by the mask itself
 
 
 def curve_intervals(
@@ -183,8 +202,10 @@ def drawn_intervals(
     middle, drawn = (logit(np.clip(rates, least, 1 - least)) for rates in (estimate, found))
     half = ndtri((1 + level) / 2) * drawn.std(axis=0)
     trials = len(np.unique(people[:, same]))
-    known = [wilson(rate, trials, level) for rate in estimate]  # where all draws agree they tell no variance
-    ends = [
-        np.where(half > 1e-9, expit(middle + sign * half), [one[k] for one in known]) for k, sign in enumerate((-1, 1))
-    ]
-    return np.minimum(ends[0], estimate), np.maximum(ends[1], estimate)
+    known = np.array(
+        [wilson(rate, trials, level) for rate in estimate]
+    ).T  # where all draws agree they tell no variance
+    low, high = (np.where(half > 1e-9, expit(middle + sign * half), known[k]) for k, sign in enumerate((-1, 1)))
+    sure = (estimate <= 0) | (estimate >= 1)  # nor do they where there is no error
+    low, high = np.where(sure, np.minimum(low, known[0]), low), np.where(sure, np.maximum(high, known[1]), high)
+    return np.maximum(np.minimum(low, estimate), 0), np.minimum(np.maximum(high, estimate), 1)

@@ -22,6 +22,13 @@ class Roc:
             )
         self.positives, self.negatives = np.sort(scores[same]), np.sort(scores[~same])
 
+    @classmethod
+    def of_sorted(cls, positives: np.ndarray, negatives: np.ndarray) -> "Roc":
+        """From scores of both kinds that are in order already, the lowest first."""
+        curve = cls.__new__(cls)
+        curve.positives, curve.negatives = positives, negatives
+        return curve
+
     def __len__(self):
         return len(self.positives) + len(self.negatives)
 

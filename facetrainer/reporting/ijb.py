@@ -20,15 +20,26 @@ def plot_roc_and_calculate_tpr(scores, names=None, label=None, path=None):
     The table has a row a score, a column a rate, and AUC; N0 and N1 stand with InsightFace's name beside.
     """
     named = _named_scores(scores, names, label)
-    rows = {}
+    rows, drawn = {}, {}
     for name, (one, same) in named.items():
         curve = Roc(one, same)
+        drawn[name] = _Corners(curve.points(), curve.auc)
         rates = {
             f"{far:g}": curve.tar_nearest(far) if far * len(curve.negatives) >= 1 else np.nan for far in FARS[::-1]
         }
         rows[name] = {"InsightFace": _their_name(name), **rates, "AUC": curve.auc}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("TAR at FAR")
-    return table, plot.roc(named, path, least=1e-6)
+    return table, plot.roc(drawn, path, least=1e-6)
+
+
+class _Corners:
+    """What a picture takes of a curve, without its millions of scores."""
+
+    def __init__(self, corners, auc):
+        self.corners, self.auc = corners, auc
+
+    def points(self):
+        return self.corners
 
 
 def _their_name(name):

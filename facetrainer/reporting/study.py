@@ -1,4 +1,6 @@
-"""A study on a page that can stand in a paper or a procurement file: HTML, PDF and LaTeX from the results of `facetrainer evaluate --json`.
+"""A study on a page that can stand in a paper or a procurement file: HTML, PDF and LaTeX from results as JSON.
+
+Those are of `facetrainer evaluate` (pairs of images), `ijb` (pairs of templates, one-to-many search) and `folder` (search).
 
 Results of one set and several models stand side by side; each number has its protocol, and the command that made it.
 """
@@ -20,7 +22,7 @@ from facetrainer.utils.files import read_bytes, replacing
 
 
 def read(paths: list[str]) -> list[dict]:
-    """Results of files of `evaluate --json`, those of each model and set in turn.
+    """Results of files of `evaluate --json`, `ijb --json` and `folder --report`, those of each model and set in turn.
 
     Args:
         paths: The files.
@@ -32,12 +34,18 @@ def read(paths: list[str]) -> list[dict]:
     for path in paths:
         try:
             results = json.loads(read_bytes(path))
-            found += [one | {"accuracy": float(one["accuracy"]), "name": str(one["name"])} for one in results]
+            found += map(_checked, results if isinstance(results, list) else [results])
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(
                 f"{path} holds no results ({type(error).__name__}: {error}): facetrainer evaluate -m MODEL -t SET --json writes them."
             ) from None
     return found
+
+
+def _checked(one):
+    """A result with a name, and numbers of one kind at least."""
+    number = {} if "templates" in one or "search" in one else {"accuracy": float(one["accuracy"])}
+    return one | number | {"name": str(one["name"])}
 
 
 def write(results: list[dict], path: str) -> str:
@@ -90,14 +98,47 @@ def _interval(one):
 def accuracies(results: list[dict]) -> pd.DataFrame:
     """A row a model and set, 10-fold accuracy first."""
     rows = []
-    for one in results:
+    for one in (one for one in results if "accuracy" in one):
         ends = one.get("95%") or {}
         row = {"model": model_of(one), "set": one["name"], "pairs": one["pairs"], "people": one.get("people", ""),
                "10-fold": f"{one['accuracy']:.4f}" + _interval({"95%": ends.get("10-fold accuracy")}), "max": f"{one['max_accuracy']:.4f}",
                "AUC": f"{one['auc']:.4f}" + _interval({"95%": ends.get("AUC")})}  # fmt: skip
-        row |= {name: f"{value['rate']:.4f}" + _interval(value) for name, value in (one.get("rates") or {}).items()}
-        rows.append(row)
+        rows.append(row | _rates(one.get("rates")))
     return pd.DataFrame(rows).fillna("–")
+
+
+def _rates(found):
+    return {name: f"{one['rate']:.4f}" + _interval(one) for name, one in (found or {}).items()}
+
+
+def templates(results: list[dict]) -> pd.DataFrame:
+    """A column a model and set of pairs of templates, a row a number."""
+    return _side_by_side(
+        (
+            f"{one['name']}, {model_of(one)}",
+            {
+                **one["templates"],
+                "AUC": f"{one['AUC']['rate']:.4f}" + _interval(one["AUC"]),
+                **_rates(one.get("rates")),
+            },
+        )
+        for one in results
+        if one.get("templates")
+    )
+
+
+def searches(results: list[dict]) -> pd.DataFrame:
+    """A column a model, set and gallery, a row a number."""
+    return _side_by_side(
+        (f"{one['name']}, {gallery}, {model_of(one)}", {**found, **_rates(found["rates"])})
+        for one in results
+        for gallery, found in (one.get("search") or {}).items()
+    )
+
+
+def _side_by_side(columns):
+    table = pd.DataFrame({name: pd.Series(numbers, dtype=object) for name, numbers in columns})
+    return table.drop(index="rates", errors="ignore").fillna("–").rename_axis("").reset_index()
 
 
 def carried(results: list[dict]) -> pd.DataFrame:
@@ -131,20 +172,25 @@ def fairness(found: dict) -> pd.DataFrame:
 
 
 def protocol(results: list[dict]) -> pd.DataFrame:
-    """A row each for what the numbers of a set rest on; what differs between models stands apart."""
-    rows = []
-    for one in results:
-        about = {**(one.get("protocol") or {}), **(one.get("made by") or {})}
-        rows += [
-            {"set": one["name"], "model": model_of(one), "what": key, "value": str(value)}
-            for key, value in about.items()
-        ]
-    return pd.DataFrame(rows, columns=["set", "model", "what", "value"])
+    """What the numbers rest on; a row for all results where these agree, else a row each."""
+    rows = [
+        {"set": one["name"], "model": model_of(one), "what": key, "value": str(value)}
+        for one in results
+        for key, value in {**(one.get("protocol") or {}), **(one.get("made by") or {})}.items()
+    ]
+    table = pd.DataFrame(rows, columns=["set", "model", "what", "value"])
+    agreed = (table.groupby("what")["value"].transform("nunique") == 1) & (
+        table.groupby("what")["value"].transform("size") > 1
+    )
+    table.loc[agreed, ["set", "model"]] = "all"
+    return table.drop_duplicates().sort_values(
+        "what", key=lambda names: names.map(list(dict.fromkeys(names)).index), kind="stable"
+    )
 
 
 def latex(results: list[dict]) -> str:
     """A table in LaTeX (booktabs): a row a model, 10-fold accuracy in per cent of each set, and FNMR at the lowest FMR it resolves."""
-    sets = list(dict.fromkeys(one["name"] for one in results))
+    sets = list(dict.fromkeys(one["name"] for one in results if "accuracy" in one or "templates" in one))
     lines = [
         rf"\begin{{tabular}}{{l{'r' * len(sets)}}}",
         r"\toprule",
@@ -152,18 +198,27 @@ def latex(results: list[dict]) -> str:
         r"\midrule",
     ]
     for model in dict.fromkeys(map(model_of, results)):
-        found = {one["name"]: one for one in results if model_of(one) == model}
+        found = {
+            one["name"]: one
+            for one in results
+            if model_of(one) == model and one["name"] in sets and "search" not in one
+        }
         lines.append(" & ".join([_escaped(model), *(_cell(found.get(name)) for name in sets)]) + r" \\")
-    about = "10-fold accuracy in \\%, half a 95\\% interval over people in small print"
+    about = (
+        r"10-fold accuracy in \%, of templates 1 - FNMR at FMR = 1e-4; half a 95\% interval over people in small print"
+    )
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {about}", ""])
 
 
 def _cell(one):
     if one is None:
         return "--"
-    ends = (one.get("95%") or {}).get("10-fold accuracy")
-    half = rf"{{\tiny$\pm${50 * (ends[1] - ends[0]):.2f}}}" if ends else ""
-    return f"{100 * one['accuracy']:.2f}{half}"
+    rate, ends = one.get("accuracy"), (one.get("95%") or {}).get("10-fold accuracy")
+    if rate is None:
+        found = (one.get("rates") or {}).get("FNMR@FMR=0.0001") or {}
+        rate, ends = 1 - found.get("rate", float("nan")), found.get("95%")
+    half = rf"{{\tiny$\pm${50 * (ends[1] - ends[0]):.2f}}}" if ends and None not in ends else ""
+    return f"{100 * rate:.2f}{half}" if rate == rate else "--"
 
 
 def _escaped(text):
@@ -172,12 +227,26 @@ def _escaped(text):
 
 # ------------------------------------------------------------------------------------------------------------------ page
 
+SEARCH = (
+    "FNIR: searches for enrolled people that do not return them first, at the threshold at which FPIR of the searches for others return "
+    "somebody; intervals over the people searched for."
+)
+
 
 def _sections(results):
     """(title, table or figure, what it shows) one after the other."""
     twice = known.two_of_a_name(results)
     note = f"Different sets of one name, whose numbers do not compare: {', '.join(twice)}." if twice else ""
-    yield "Accuracy", accuracies(results), note
+    several = (
+        ("Accuracy", accuracies(results), note),
+        (
+            "Pairs of templates",
+            templates(results),
+            "All rates are at thresholds of these very pairs; FMR and FNMR of templates.",
+        ),
+        ("One-to-many search", searches(results), SEARCH),
+    )
+    yield from (one for one in several if len(one[1]))
     if len(carried(results)):
         basis = next(one["carried"]["set on"] for one in results if one.get("carried"))
         yield (
@@ -193,7 +262,7 @@ def _sections(results):
         costs = {
             model_of(one): (one["cost"]["ms"], one["cost"]["MB"] or 0.0, one["accuracy"])
             for one in mine
-            if one.get("cost")
+            if one.get("cost") and "accuracy" in one
         }
         if len(costs) > 1:
             yield f"{name}: accuracy and cost", plots.pareto(costs, title=name), ""

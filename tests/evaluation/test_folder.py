@@ -10,6 +10,7 @@ from helpers import looks_of_floats
 
 from facetrainer.cli import evaluate as evaluate_command
 from facetrainer.cli import folder as folder_command
+from facetrainer.cli import report as report_command
 from facetrainer.data import synthetic as draw
 from facetrainer.data.images import decode
 from facetrainer.io import evalbin
@@ -76,6 +77,8 @@ def test_folder_command(faces, capsys, monkeypatch):
         "a.csv",
         "--roc",
         "roc.svg",
+        "--page",
+        "search.html",
     ]
     assert folder_command.main(call) == 0
     printed = capsys.readouterr().out
@@ -87,11 +90,24 @@ def test_folder_command(faces, capsys, monkeypatch):
     ]
     report = json.load(open("r.json"))
     assert report["images"] == 30 and report["same pairs"] == 60 and report["different pairs"] == 375
+    assert "FNIR@FPIR=0.1" in printed and report["search"]["half of the people"]["enrolled"] == 3
+    assert (
+        report_command.main(["r.json", "-o", "again.html"]) == 0 and "half of the people" in open("search.html").read()
+    )
     assert decode(open("w.jpg", "rb").read()).shape == (12 * 112, 4 * 112, 3)
     monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _, **__: pytest.fail("embeddings are kept"))
     assert folder_command.main(["-d", faces, "-S", "e.npz"]) == 0
     assert folder_command.main(["-d", faces]) == 1
     assert "give a model with -m" in capsys.readouterr().err
+
+
+def test_a_folder_with_one_image_a_person(faces, capsys, monkeypatch):
+    monkeypatch.setattr("facetrainer.evaluation.embedder.interface", lambda _, **__: looks_of_floats)
+    for k in range(6):
+        for i in range(1, 5):
+            os.remove(f"{faces}/p{k}/{i}.jpg")
+    assert folder_command.main(["-d", faces, "-m", "any", "--report", "r.json"]) == 0
+    assert json.load(open("r.json"))["search"] == {} and "open set" not in capsys.readouterr().out
 
 
 def test_folder_makes_a_verification_set(faces, caplog):

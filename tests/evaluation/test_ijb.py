@@ -8,6 +8,7 @@ import pytest
 from helpers import looks, looks_of_floats
 
 from facetrainer.cli import ijb as ijb_command
+from facetrainer.cli import report as report_command
 from facetrainer.data import synthetic as draw
 from facetrainer.data.alignment import LAYOUTS
 from facetrainer.data.images import decode, encode
@@ -115,6 +116,36 @@ def test_ijb_command_and_its_errors(workdir, capsys):
         (["-d", root, "-m", "none.onnx"], "does not exist"),
     ):
         assert ijb_command.main(call) == 1 and message in capsys.readouterr().err
+
+
+def test_ijb_pages_with_intervals_over_people(workdir, capsys):
+    """People come from the lists of 1:N, or where these lack somebody from the pairs themselves."""
+    root = ijb_set(str(workdir / "data"), people=12)
+    test = ijb.IJB_test(looks, root, "IJBB")
+    first, second, same = test.data.pairs
+    listed = test.people
+    np.testing.assert_array_equal(listed, [(side - 100) // 10 for side in (first, second)])
+    os.remove(f"{root}/IJBB/meta/ijbb_1N_gallery_S1.csv")
+    del test.people
+    joined = test.people
+    assert len(np.unique(joined)) == 12 and np.array_equal(joined[0] == joined[1], listed[0] == listed[1])
+    root = ijb_set(str(workdir / "again"), people=12)
+    np.savez("e.npz", embs=test.embs, embs_f=test.embs_f)
+    call = ["-d", root, "-R", "e.npz", "--bootstrap", "30"]
+    assert ijb_command.main([*call, "--json", "pairs.json"]) == 0
+    assert ijb_command.main([*call, "-N", "--json", "search.json", "--page", "search.html"]) == 0
+    told = capsys.readouterr().out
+    assert "FNMR@FMR=0.1" in told and "gallery 1: FNIR@FPIR=0.1" in told and "search.html" in told
+    (pairs,), (search,) = json.load(open("pairs.json")), json.load(open("search.json"))
+    assert pairs["templates"] == {"pairs": len(same), "genuine": int(same.sum()), "people": 12}
+    low, high = pairs["rates"]["FNMR@FMR=0.1"]["95%"]
+    assert 0 <= low <= pairs["rates"]["FNMR@FMR=0.1"]["rate"] <= high <= 1
+    assert search["search"]["gallery 1"]["enrolled"] == 6 and "rank-1" in search["search"]["gallery 2"]["rates"]
+    for kind in ("html", "pdf", "tex"):
+        assert report_command.main(["pairs.json", "search.json", "-o", f"study.{kind}"]) == 0
+    page = open("study.html").read()
+    assert "Pairs of templates" in page and "One-to-many search" in page and "<h2>Accuracy" not in page
+    assert ijb_command.main([*call, "--page", "x.doc"]) == 1 and "expected a name ending in" in capsys.readouterr().err
 
 
 def test_ijb_never_takes_embeddings_of_a_model_that_has_changed(workdir, monkeypatch):

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from facetrainer.metrics import difference, evidence, fairness, matching, quality
+from facetrainer.metrics import difference, evidence, fairness, identification, matching, open_set, quality
 from facetrainer.metrics.roc import Roc
 
 # written by lir 1.3.1 and pyeer 0.5.6 from `drawn`
@@ -134,6 +134,37 @@ def test_groups_at_one_threshold():
     assert found.measures["FDR"][1][1] < 1 < found.measures["FNMR, worst to best"][1][0]  # the groups do differ
     with pytest.raises(ValueError, match="two groups or more"):
         fairness.by_group(scores, same, people, np.full((2, len(same)), "a"), 2.0)
+
+
+def searches(rng, people, images=5, spread=0.7):
+    """Searches for people, half of them enrolled, whose scores have a part of their own."""
+    who = np.repeat(np.arange(people), 1 + rng.poisson(images - 1, people))
+    noise, mated = rng.standard_normal((2, len(who))), who < people // 2
+    best = spread * rng.standard_normal(people)[who] + noise[0] + 3.5 * mated
+    return identification.Search(best, np.where(mated, np.where(best < noise[1] + 1, 1, 0), -1)), who
+
+
+def test_rates_of_a_search_by_hand():
+    rank = np.array([0, 0, 0, 1, *[-1] * 50])
+    best = np.array([0.9, 0.8, 0.3, 0.7, *np.linspace(0, 0.5, 50)])
+    found, who = identification.Search(best, rank), np.array([0, 0, 1, 1, *range(2, 52)])
+    told = open_set.rates(found, who, draws=100)
+    assert list(told) == ["FNIR@FPIR=0.1", "rank-1", "rank-5", "rank-10"]  # 0.01 is half a search
+    one = told["FNIR@FPIR=0.1"]
+    assert one["rate"] == 0.5 and one["95%"][0] < 0.5 < one["95%"][1]
+    assert np.sum(best[4:] >= one["threshold"]) == 4  # fewer than the stated part
+    assert told["rank-1"]["rate"] == 0.75 and told["rank-5"]["rate"] == 1
+    few = identification.Search(best[:24], rank[:24])
+    assert np.isnan(open_set.rates(few, who[:24])["FNIR@FPIR=0.1"]["95%"]).all()
+    assert not open_set.rates(identification.Search(best[4:], rank[4:]), who[4:])
+
+
+def test_interval_of_a_search_holds_the_truth():
+    rng, fpir = np.random.default_rng(3), 0.1
+    truth = 1 - searches(rng, 100_000)[0].dir_at_far(fpir)[0]
+    ends = [open_set.fnir_interval(*searches(rng, 120), fpir, draws=60, seed=k) for k in range(80)]
+    assert np.mean([low <= truth <= high for low, high in ends]) >= 0.9
+    assert np.mean([high - low for low, high in ends]) < 0.2
 
 
 def test_delong_is_its_definition():

@@ -139,22 +139,33 @@ def test_fisher_score_and_quality():
 def test_pooling_is_the_slow_one():
     rng = np.random.default_rng(0)
     features, template, media = rng.normal(size=(500, 6)), rng.integers(50, 90, 500), rng.integers(0, 5, 500)
-    ids, found = templates.pool(features, template, media)
+    pooling = templates.Pooling(template, media)
     slow_ids, slow = reference.pool(features, template, media)
-    np.testing.assert_array_equal(ids, slow_ids)
-    np.testing.assert_allclose(found, slow, atol=1e-12)
+    np.testing.assert_array_equal(pooling.ids, slow_ids)
+    np.testing.assert_allclose(pooling(features), slow, atol=1e-6)  # shares are float32
+    more, scores = rng.normal(size=(500, 6)), rng.random(500)
+    both = verification.unit(features + more) * scores[:, None]
+    weights = templates.image_weights(features, more, scores, True)
+    np.testing.assert_allclose(
+        pooling(features, more, weights=weights), reference.pool(both, template, media)[1], atol=1e-6
+    )
+    assert templates.image_weights(features, None, None, False) is None
 
 
-@pytest.mark.parametrize("dense", [0.0, 0.1, 1e9])
-def test_similarities_of_pairs(dense):
+@pytest.mark.parametrize("dense", [0.0, 0.02, 1e9])
+@pytest.mark.parametrize("apart", [True, False], ids=["gallery first", "at random"])
+def test_similarities_of_pairs(dense, apart, monkeypatch):
+    monkeypatch.setattr(templates, "DENSE", dense)
     rng = np.random.default_rng(0)
-    features = rng.normal(size=(700, 5))
-    first, second = rng.integers(0, 700, (2, 5000))
-    found = templates.pair_similarities(features, first, second, dense)
-    np.testing.assert_allclose(found, np.sum(features[first] * features[second], axis=1), atol=1e-12)
+    features = rng.normal(size=(1300, 5))
+    first = rng.integers(0, 90 if apart else 1300, 5000)
+    second = rng.integers(90 if apart else 0, 1300, 5000)
+    listed = templates.PairList(first, second)
+    assert listed.triangle != apart
+    np.testing.assert_allclose(listed(features), np.sum(features[first] * features[second], axis=1), atol=1e-12)
 
 
-def test_search_is_the_slow_one():
+def test_search_is_the_slow_one(monkeypatch):
     rng = np.random.default_rng(0)
     gallery_people, probe_people = rng.integers(0, 30, 60), rng.integers(0, 45, 300)
     centers = rng.normal(size=(45, 8))
@@ -168,6 +179,9 @@ def test_search_is_the_slow_one():
     rate, threshold = found.dir_at_far(0.1)
     assert np.mean(best[rank < 0] > threshold) <= 0.1
     assert rate == np.mean((rank == 0)[rank >= 0] & (best > threshold)[rank >= 0])
+    monkeypatch.setattr(identification, "AT_ONCE", 100)  # a probe at a time
+    again = identification.search(probes, gallery, probe_people, gallery_people)
+    np.testing.assert_array_equal(again.rank, rank)
     with pytest.raises(ValueError, match="one kind only"):
         identification.search(probes, gallery, probe_people % 2 + 100, gallery_people).dir_at_far(0.1)
 
