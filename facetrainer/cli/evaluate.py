@@ -43,7 +43,11 @@ def parser() -> argparse.ArgumentParser:
     )
     main.add_argument("-b", "--batch_size", type=int, default=128)
     main.add_argument(
-        "-t", "--test_bin_files", nargs="+", required=True, help=".bin files, or folders with pairs.txt or pairs.csv"
+        "-t",
+        "--test_bin_files",
+        nargs="+",
+        required=True,
+        help=".bin files, folders with pairs.txt or pairs.csv, lists as of CALFW, CPLFW, XQLFW, SLLFW, BFW, folders of CFP and RFW",
     )
     main.add_argument("-F", "--no_flip", action="store_true", help="the image alone, without its mirror image")
     main.add_argument(

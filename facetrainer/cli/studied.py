@@ -37,12 +37,13 @@ def studied(a, measured, ends, thresholds) -> dict:
         )
     if a.trained_on:
         found["trained on"] = _trained_on(a, measured)
-    if not (a.quality or a.reject or a.attributes):
+    grouped = a.attributes or measured.pairs.groups
+    if not (a.quality or a.reject or grouped):
         return found
     threshold, whose = study.threshold_of(measured, a.fmr, thresholds)
     if a.quality or a.reject:
         found["discard"] = _discarded(a, measured, threshold, whose)
-    if a.attributes:
+    if grouped:
         found["groups"] = _groups(a, measured, threshold, whose)
     return found
 

@@ -59,14 +59,18 @@ class Embedder:
         self.embed, self.batch_size, self.crops = interface(model, trusted=trusted), batch_size, crops
         self.size = size or image_size(self.embed)
 
-    def decode(self, images: Sequence) -> np.ndarray:
+    def decode(self, images: Sequence, numbers: Sequence[int] | None = None) -> np.ndarray:
         """Encoded images or arrays → uint8 `(n, height, width, 3)`.
+
+        Args:
+            images: The images.
+            numbers: What they are called in errors. Defaults to 0, 1, ...
 
         Raises:
             ValueError: An image is damaged; the message gives its number, and that of its pair.
         """
         decoded = []
-        for number, image in enumerate(images):
+        for number, image in zip(numbers or range(len(images)), images, strict=True):
             try:
                 decoded.append(decode(image, self.size))
             except ValueError as error:
@@ -114,9 +118,16 @@ class Embedder:
         return np.asarray(self.embed(normalised(filled)), np.float32)[: len(images)]
 
     def of_encoded(self, images: Sequence, flip: bool | str = False) -> np.ndarray:
-        """Encoded images → embeddings, decoded a batch at a time; arguments and result as of `decode` and a call."""
-        pieces = range(0, len(images), self.batch_size)
-        return np.concatenate([self(self.decode(images[i : i + self.batch_size]), flip) for i in pieces])
+        """Encoded images → embeddings, decoded a batch at a time; arguments and result as of `decode` and a call.
+
+        An object that stands in the list several times is embedded once.
+        """
+        once: dict[int, int] = {}
+        rows = [once.setdefault(id(image), number) for number, image in enumerate(images)]
+        numbers = list(once.values())
+        pieces = [numbers[i : i + self.batch_size] for i in range(0, len(numbers), self.batch_size)]
+        found = np.concatenate([self(self.decode([images[k] for k in piece], piece), flip) for piece in pieces])
+        return found if len(numbers) == len(images) else found[np.searchsorted(numbers, rows)]
 
     def of_source(
         self, source: Source, indices: np.ndarray | None = None, flip: bool | str = False

@@ -7,7 +7,13 @@ KNOWN = {
     "lfw": (6000, 3000), "cfp_ff": (7000, 3500), "cfp_fp": (7000, 3500), "agedb_30": (6000, 3000), "calfw": (6000, 3000),
     "cplfw": (6000, 3000), "vgg2_fp": (5000, 2500), "xqlfw": (6000, 3000), "sllfw": (6000, 3000), "mlfw": (6000, 3000),
     "rfw_african": (6000, 3000), "rfw_asian": (6000, 3000), "rfw_caucasian": (6000, 3000), "rfw_indian": (6000, 3000),
+    "rfw": (24000, 12000),
 }  # fmt: skip
+
+
+def name_of(name: str) -> str | None:
+    """The published set that is called so, whatever the case; "-" and "_" do not matter."""
+    return {re.sub("[^a-z0-9]", "", one): one for one in KNOWN}.get(re.sub("[^a-z0-9]", "", name.lower()))
 
 
 def odd(name: str, same) -> str:
@@ -17,8 +23,7 @@ def odd(name: str, same) -> str:
         name: What the set is called; case, "-" and "_" do not matter.
         same: Whether each pair is of one person, `(n,)`.
     """
-    plain = {re.sub("[^a-z0-9]", "", one): one for one in KNOWN}
-    known = plain.get(re.sub("[^a-z0-9]", "", name.lower()))
+    known = name_of(name)
     found = (len(same), int(sum(same)))
     if known is None or found == KNOWN[known]:
         return ""

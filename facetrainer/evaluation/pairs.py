@@ -4,12 +4,14 @@ import dataclasses
 import functools
 import hashlib
 import os
+import re
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from facetrainer.io import evalbin, lists
+from facetrainer.evaluation import known
+from facetrainer.io import evalbin, pair_lists
 from facetrainer.utils.files import read_bytes, sha256_of
 
 
@@ -25,6 +27,7 @@ class Pairs:
         names: Persons of the images, where the set names them.
         from_files: Whether a pairs file names image files.
         files: Paths of the images below the folder, where they are files.
+        groups: Attributes of the images by name, `(2n,)` each, where the list of the pairs has them.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Pairs:
     names: tuple[str, ...] | None = None
     from_files: bool = False
     files: tuple[str, ...] = ()
+    groups: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def paths(self) -> list[str]:
@@ -67,12 +71,13 @@ def joined(count: int, links: np.ndarray) -> np.ndarray:
 def read_pairs(path: str, pairs_file: str | None = None) -> Pairs:
     """`.bin` file, a folder with a pairs file in it, or a pairs file, → Pairs.
 
-    A pairs file (`pairs.txt` or `pairs.csv` in the folder unless given) has lines `first second 0|1` with paths below the
-    folder or its `images/`, separated by blanks or commas, or LFW's own `person i j` / `person i other j`.
+    A pairs file (the one that `pair_lists.find` finds in the folder unless given) has lines `first second 0|1` with paths below the
+    folder or its `images/`, or is one of those of the published sets that `pair_lists.read` reads.
     """
     path = os.path.expanduser(str(path))
     if os.path.isdir(path):
-        return _folder_pairs(path, pairs_file or _find_pairs_file(path))
+        listed = pairs_file or pair_lists.find(path)
+        return _folder_pairs(pair_lists.root_of(path) if listed == path else path, listed)
     if not os.path.exists(path):
         raise FileNotFoundError(f"eval_paths: {path!r} does not exist. Expected a .bin, or a folder with pairs.txt.")
     if path.endswith((".csv", ".txt")):
@@ -82,21 +87,12 @@ def read_pairs(path: str, pairs_file: str | None = None) -> Pairs:
     return Pairs(name, images, same, sha256_of(path))
 
 
-def _find_pairs_file(folder):
-    for name in ("pairs.txt", "pairs.csv"):
-        if os.path.exists(os.path.join(folder, name)):
-            return os.path.join(folder, name)
-    raise FileNotFoundError(
-        f"{folder} holds no pairs.txt or pairs.csv: lines 'first second 0|1', paths below the folder."
-    )
-
-
 class _Files:
     """Where the images that a list names lie: below the folder or its `images/`; LFW's list has no suffix, crops may be .png."""
 
     def __init__(self, folder):
-        inner = os.path.join(folder, "images")
-        self.folders = [folder, inner] if os.path.isdir(inner) else [folder]
+        inner = [os.path.join(folder, name) for name in ("images", "aligned images", os.path.join("data", "images"))]
+        self.folders = [folder, *filter(os.path.isdir, inner)]
 
     def __call__(self, path):
         wanted = [os.path.join(folder, path) for folder in self.folders]
@@ -105,17 +101,27 @@ class _Files:
 
 
 def _folder_pairs(folder, pairs_file):
-    first, second, same = lists.read_pairs(pairs_file)
-    paths = [path for pair in zip(first, second, strict=True) for path in pair]
-    files = _Files(folder)
-    images, names = [read_bytes(files(path)) for path in paths], tuple(map(os.path.dirname, paths))
+    listed, files, cache = pair_lists.read(pairs_file), _Files(folder), {}
+    paths = [path for pair in zip(listed.first, listed.second, strict=True) for path in pair]
+    for path in paths:
+        if path not in cache:
+            cache[path] = read_bytes(files(path))
+    names, same = tuple(map(pair_lists.person_of, paths)), np.array(listed.same)
     named = all(names) and np.array_equal(np.array(names)[::2] == np.array(names)[1::2], same)
     return Pairs(
-        os.path.basename(os.path.abspath(folder)),
-        images,
-        np.array(same),
-        sha256_of(pairs_file),
+        _name(folder, pairs_file),
+        [cache[path] for path in paths],
+        same,
+        sha256_of(pairs_file) if os.path.isfile(pairs_file) else "",
         names if named else None,
         from_files=True,
         files=tuple(paths),
+        groups=listed.groups,
     )
+
+
+def _name(folder, pairs_file):
+    """That of a published set where the list is called so, such as pairs_CALFW.txt; else the folder's."""
+    stem = re.sub("_?pairs?_?", "", os.path.splitext(os.path.basename(pairs_file))[0], flags=re.IGNORECASE)
+    cfp = f"cfp_{stem}" if os.path.isdir(pairs_file) else ""
+    return next(filter(None, map(known.name_of, (stem, cfp, f"rfw_{stem}"))), os.path.basename(os.path.abspath(folder)))

@@ -182,24 +182,25 @@ def _qualities(measured, path):
     return found
 
 
-def groups(measured: Measured, path: str, threshold: float) -> dict[str, dict]:
+def groups(measured: Measured, path: str | None, threshold: float) -> dict[str, dict]:
     """FMR and FNMR of groups of people at one threshold, and the measures of fairness, for each column of a table of attributes.
 
     Args:
         measured: The set.
-        path: csv of images or people and attributes, see `io.attributes`.
+        path: csv of images or people and attributes, see `io.attributes`; None for the groups that the list of the pairs names.
         threshold: One for all.
 
     Raises:
         ValueError: No column makes two groups with pairs of both kinds.
     """
-    table, found, why = measured.table(path), {}, ""
+    table = measured.table(path) if path else pd.DataFrame(measured.pairs.groups)
+    found, why = {}, ""
     for column in table:
         values = table[column].fillna("").astype(str).to_numpy()
         try:
             one = fairness.by_group(*measured.given, values.reshape(-1, 2).T, threshold)
         except ValueError as error:
-            why = f"{path}, {column}: {error}"
+            why = f"{path or measured.pairs.name}, {column}: {error}"
             continue
         measures = {name: {"value": value, "95%": ends} for name, (value, ends) in one.measures.items()}
         rows = {name: dataclasses.asdict(row) for name, row in one.groups.items()}

@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import re
 
 from facetrainer.utils.files import replacing
 
@@ -41,7 +40,7 @@ def read_list(path: str) -> tuple[list[str], list[str]]:
 
 
 def _rows(path):
-    text = _text(path)
+    text = read_text(path)
     first = text.strip().split("\n", 1)[0]
     delimiter = next((mark for mark in "\t," if mark in first), None)
     if delimiter is None:
@@ -62,8 +61,8 @@ def _home(folder, image):
     return next((home for home in homes if os.path.exists(os.path.join(home, image))), folder)
 
 
-def _text(path):
-    """Without the mark that Windows sets before UTF-8; lines as they are."""
+def read_text(path: str) -> str:
+    """Content of a file, without the mark that Windows sets before UTF-8; lines as they are."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             return file.read()
@@ -72,7 +71,7 @@ def _text(path):
 
 
 def _lines(path):
-    return io.StringIO(_text(path), newline=None)
+    return io.StringIO(read_text(path), newline=None)
 
 
 def _columns(row):
@@ -121,7 +120,7 @@ def write_table(path: str, columns: list[str], rows) -> None:
 
 def read_property(path: str) -> tuple[int, int, int]:
     """`property` of an InsightFace directory → (people, height, width)."""
-    text = _text(path)
+    text = read_text(path)
     try:
         people, height, width = (int(word) for word in text.strip().split(","))
     except ValueError:
@@ -149,35 +148,3 @@ def write_names(path: str, names: list[str], counts: list[int]) -> None:
         file.writelines(
             f"{label}\t{name}\t{count}\n" for label, (name, count) in enumerate(zip(names, counts, strict=True))
         )
-
-
-def read_pairs(path: str) -> tuple[list[str], list[str], list[bool]]:
-    """Lines `first second 0|1`, separated by blanks, tabs or commas, or LFW's `person i j` / `person i other j` → paths, paths, same.
-
-    A first line of one or two words, as LFW's, and lines that begin with # are passed over. ValueError names a line that is neither.
-    """
-    rows = [
-        re.split(r"[,\t]" if re.search(r"[,\t]", line) else r"\s+", line.strip())
-        for line in _lines(path)
-        if line.strip()
-    ]
-    rows = [row for row in rows if len(row) > 2 and not row[0].startswith("#")]
-    rows = rows[1:] if rows and rows[0][-1].strip().lower() in ("same", "issame", "label") else rows
-    found = [_pair([cell.strip() for cell in row], f"{path}, pair {number}") for number, row in enumerate(rows, 1)]
-    if not found:
-        raise ValueError(f"{path} lists no pair. Expected lines 'first second 0|1'.")
-    return tuple(map(list, zip(*found, strict=True)))
-
-
-def _pair(row, where):
-    if len(row) == 3 and row[1].isdigit():
-        return _lfw(row[0], row[1]), _lfw(row[0], row[2]), True
-    if len(row) == 4 and row[1].isdigit() and row[3].isdigit():
-        return _lfw(*row[:2]), _lfw(*row[2:]), False
-    if len(row) == 3 and row[2] in ("0", "1"):
-        return row[0], row[1], row[2] == "1"
-    raise ValueError(f"{where}: expected 'first second 0|1' or LFW's 'person i j'. Received: {' '.join(row)}")
-
-
-def _lfw(person, number):
-    return os.path.join(person, f"{person}_{int(number):04d}.jpg")

@@ -7,7 +7,7 @@ from sklearn.datasets import fetch_lfw_pairs, get_data_home
 
 from facetrainer.data import sources
 from facetrainer.data.alignment import LAYOUTS
-from facetrainer.io import lists
+from facetrainer.io import pair_lists
 from facetrainer.preparing import target
 from facetrainer.preparing.align import align
 from facetrainer.preparing.convert import convert
@@ -68,5 +68,5 @@ def _train_people(home):
     if os.path.exists(people):
         with open(people, encoding="utf-8") as file:
             return {line.split()[0] for line in file if len(line.split()) == 2}
-    first, second, _ = lists.read_pairs(os.path.join(home, "pairsDevTrain.txt"))
-    return {os.path.dirname(name) for name in first + second}
+    known = pair_lists.read(os.path.join(home, "pairsDevTrain.txt"))
+    return {os.path.dirname(name) for name in known.first + known.second}

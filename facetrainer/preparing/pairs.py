@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from facetrainer.data import sources
-from facetrainer.io import evalbin, lists
+from facetrainer.io import evalbin, pair_lists
 from facetrainer.preparing.report import Report
 from facetrainer.utils.files import read_bytes
 
@@ -14,15 +14,15 @@ from facetrainer.utils.files import read_bytes
 def listed(path: str, pairs_file: str, dest: str) -> Report:
     """The pairs of LFW's pairs.txt or a csv, of images below `path` → `.bin`; FileNotFoundError names what is missing."""
     report = Report("pairs", pairs_file, dest)
-    first, second, same = lists.read_pairs(pairs_file)
-    names = [os.path.join(path, name) for pair in zip(first, second, strict=True) for name in pair]
+    listed = pair_lists.read(pairs_file)
+    names = [os.path.join(path, name) for pair in zip(listed.first, listed.second, strict=True) for name in pair]
     missing = [name for name in names if not os.path.exists(name)]
     if missing:
         raise FileNotFoundError(
             f"{pairs_file} names {len(missing)} images that are not below {path}, the first: {missing[0]}"
         )
     images = [read_bytes(name) for name in names]
-    return _written(report, dest, images, same)
+    return _written(report, dest, images, listed.same)
 
 
 def drawn(
