@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "accuracy on sets of pairs: LFW, CFP-FP, AgeDB-30, your own",
     "report": "a study of models on a page: HTML, PDF, LaTeX",
     "ijb": "IJB-B and IJB-C, 1:1 and 1:N",
+    "identify": "one-to-many search: TinyFace, MegaFace, your own gallery",
     "folder": "who is taken for whom in a folder of people",
     "distill": "a teacher's embeddings of a whole dataset, to train on",
     "clean": "leave out images that lie far from their person's main center",
