@@ -7,6 +7,7 @@ import os
 import keras
 import numpy as np
 
+from facetrainer.data import pair_sheet
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.pairs import read_pairs
 from facetrainer.evaluation.verification import Verification, verify
@@ -29,6 +30,9 @@ class eval_callback(keras.callbacks.Callback):
         eval_freq: Above 1, measures every so many batches as well. Defaults to `1`.
         flip: Add the mirrored image's embedding. Defaults to `True`.
         PCA_acc: Refused; kept for its name.
+        worst: Path without suffix: after every `worst_every` epochs the pairs that go most wrong are drawn into
+            `{worst}_{name}_epoch_{n}.jpg`. Defaults to none.
+        worst_every: Defaults to `1`.
 
     Attributes:
         clock: The run's `Progress`, set by `Train`; without one batches are counted here.
@@ -41,6 +45,7 @@ class eval_callback(keras.callbacks.Callback):
 
     def __init__(
         self, basic_model, test_bin_file, batch_size=128, save_model=None, eval_freq=1, flip=True, PCA_acc=False,
+        worst=None, worst_every=1,
     ):  # fmt: skip
         super().__init__()
         if PCA_acc:
@@ -53,6 +58,7 @@ class eval_callback(keras.callbacks.Callback):
         self.images = self.embed.decode(self.pairs.images)
         self.test_names, self.max_accuracy, self.acc_thresh, self.cur_acc = self.pairs.name, 0.0, 0.0, 0.0
         self.save_model, self.saved, self.result, self.epoch, self.step = save_model, None, None, 0, 0
+        self.worst, self.worst_every = worst, worst_every
         self.clock, self.measuring = None, contextlib.nullcontext
         self.embs, self.scores = None, None
 
@@ -77,6 +83,15 @@ class eval_callback(keras.callbacks.Callback):
         result = self._measure(f"epoch_{epoch + 1}")
         if logs is not None:
             logs.update(self.as_logs(result))
+        if self.worst and (epoch + 1) % self.worst_every == 0 and np.isfinite(self.scores).all():
+            self._draw_worst(f"{self.worst}_{self.test_names}_epoch_{epoch + 1}.jpg")
+
+    def _draw_worst(self, path):
+        names = self.pairs.names or self.pairs.files or [""] * len(self.images)
+        kinds = pair_sheet.worst(self.scores, self.pairs.same)
+        shown = ([pair_sheet.Shown(tuple(self.images[2 * k : 2 * k + 2]), float(self.scores[k]), tuple(names[2 * k : 2 * k + 2]))
+                  for k in rows] for rows in kinds)  # fmt: skip
+        pair_sheet.write(path, *shown, self.acc_thresh)
 
     def as_logs(self, result):
         name = result.name

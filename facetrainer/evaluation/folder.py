@@ -7,8 +7,8 @@ import os
 import numpy as np
 import pandas as pd
 
-from facetrainer.data import sources
-from facetrainer.data.images import decode, encode, sheet
+from facetrainer.data import pair_sheet, sources
+from facetrainer.data.images import decode
 from facetrainer.evaluation import study
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.io import cached, evalbin
@@ -21,6 +21,7 @@ KINDS = ("different people", "one person")
 log = logging.getLogger("facetrainer")
 
 BLOCK, BINS, PAIRS_AT_ONCE = 1024, 1 << 16, 1 << 22
+SHEET_FAR = 1e-2  # of the threshold from which a sheet's cosines are told
 
 
 class People:
@@ -139,23 +140,17 @@ class Eval_folder(People):
         return float(np.mean(own[several] > strange[several])), score, label
 
     def worst_sheet(self, path: str, count: int = 12) -> None:
-        """Picture: pairs side by side, different people on the left, one person on the right."""
-        pairs = self.worst(count)
-        half = sum(self.labels[a] != self.labels[b] for a, b, _ in pairs)
-        images = []
-        for row in range(max(half, len(pairs) - half)):
-            left = pairs[row] if row < half else None
-            right = pairs[half + row] if half + row < len(pairs) else None
-            images += [self._image(pair and pair[k]) for pair in (left, right) for k in (0, 1)]
-        with open(path, "wb") as file:
-            file.write(encode(sheet(images, 4)))
+        """Picture of the pairs that go most wrong, with names and cosines: different people on the left, one person on the right."""
+        pairs = [(self.labels[a] == self.labels[b], self._shown(a, b, cosine)) for a, b, cosine in self.worst(count)]
+        threshold = self.all_pairs().threshold(SHEET_FAR)
+        pair_sheet.write(path, *([shown for same, shown in pairs if same == kind] for kind in (False, True)), threshold)
 
-    def _image(self, k):
-        return (
-            np.full((112, 112, 3), 255, np.uint8)
-            if k is None
-            else decode(self.source.read(int(self.kept[k])), (112, 112))
-        )
+    def _shown(self, first, second, cosine):
+        images = tuple(decode(self.source.read(int(self.kept[k])), (112, 112)) for k in (first, second))
+        if self.labels[first] == self.labels[second]:
+            names = tuple(os.path.basename(self.source.name(int(self.kept[k]))) for k in (first, second))
+            return pair_sheet.Shown(images, cosine, (self.source.class_names[self.labels[first]], " – ".join(names)))
+        return pair_sheet.Shown(images, cosine, tuple(self.source.class_names[self.labels[k]] for k in (first, second)))
 
     def generate_eval_pair_bin(self, save_dest, pos_num=3000, neg_num=3000, min_pos=0, max_neg=1.0, nfold=10) -> str:
         """Writes a set of pairs as `.bin`.

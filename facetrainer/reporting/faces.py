@@ -1,17 +1,16 @@
 """Pictures of who was found: boxes with names, and the page of an album."""
 
 import base64
-import functools
 import html
 import os
 
 import numpy as np
-from matplotlib import font_manager
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from facetrainer.data.images import encode, sheet
 from facetrainer.recognition.gallery import Match
 from facetrainer.recognition.tracking import Track
+from facetrainer.utils.fonts import font
 
 KNOWN, UNKNOWN = (30, 140, 60), (200, 60, 40)
 
@@ -31,17 +30,12 @@ def drawn(picture: np.ndarray, boxes: np.ndarray, names: list[str], known: list[
     image = Image.fromarray(picture)
     draw, size = ImageDraw.Draw(image), max(round(min(picture.shape[:2]) / 28), 11)
     for box, name, sure in zip(boxes, names, known, strict=True):
-        colour, room = KNOWN if sure else UNKNOWN, picture.shape[1] - draw.textlength(name, _font(size))
+        colour, room = KNOWN if sure else UNKNOWN, picture.shape[1] - draw.textlength(name, font(size))
         corner = (max(min(float(box[0]), room), 0), max(float(box[1]) - size * 1.35, 0))
         draw.rectangle([float(side) for side in box], outline=colour, width=max(size // 6, 2))
-        draw.rectangle(draw.textbbox(corner, name, _font(size)), fill=colour)
-        draw.text(corner, name, (255, 255, 255), _font(size))
+        draw.rectangle(draw.textbbox(corner, name, font(size)), fill=colour)
+        draw.text(corner, name, (255, 255, 255), font(size))
     return np.asarray(image)
-
-
-@functools.cache
-def _font(size):
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
 
 
 def matched(picture: np.ndarray, matches: list[Match]) -> np.ndarray:

@@ -95,6 +95,8 @@ class Train:
         lr_schedule_file: Rates by epoch, lines `epoch: rate`, −1 ends the training; in the place of all `lr_...`.
         logit_blocks: Parts of a step's images whose scores are computed one after the other, and once more for the gradient: less memory
             where there are very many people, a third more work in the head. On JAX. Defaults to `1`.
+        worst_pairs: After every so many epochs, a picture of the pairs of each evaluation set that go most wrong, with names and cosines:
+            `checkpoints/x_worst_{set}_epoch_{n}.jpg`. Defaults to `0`, none.
         output_wd_multiply: An older name of `output_weight_decay`.
 
     A loss or weight that stops being finite sends the run back to the last state, with half the learning rate; the second time it
@@ -112,7 +114,7 @@ class Train:
         mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
         steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
         partial_fc_sample_rate=1.0, trusted=False, stop_after=0, report=True, people_per_batch=0, images_per_person=0,
-        epoch_size=0, lr_schedule_file=None, output_wd_multiply=None, logit_blocks=1, lr_batch=0,
+        epoch_size=0, lr_schedule_file=None, output_wd_multiply=None, logit_blocks=1, lr_batch=0, worst_pairs=0,
     ):  # fmt: skip
         _refuse(locals())
         self.report = report
@@ -158,8 +160,12 @@ class Train:
         with self.strategy.scope():
             embedder, self._loaded, template = self._open_model(basic_model, model, compile, trusted)
         evaluations = [
-            eval_callback(embedder, path, batch_size=self.config.batch_size, eval_freq=eval_freq) for path in eval_paths
-        ]
+            eval_callback(
+                embedder, path, batch_size=self.config.batch_size, eval_freq=eval_freq,
+                worst=f"{stem}_worst" if worst_pairs else None, worst_every=worst_pairs,
+            )
+            for path in eval_paths
+        ]  # fmt: skip
         if evaluations:
             evaluations[-1].save_model = stem + self.config.suffix
         self.eval_paths = list(eval_paths)

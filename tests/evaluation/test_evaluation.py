@@ -7,6 +7,7 @@ import reference
 from helpers import random_pairs, small_model
 
 from facetrainer import evaluation as evals
+from facetrainer.data import pair_sheet
 from facetrainer.io import evalbin
 from facetrainer.metrics import calibration
 
@@ -72,6 +73,23 @@ def test_callback_logs_and_keeps_the_best(bin_file, workdir):
     }
     assert calibration.read(callback.saved)["mirrored"] == "sum"
     np.testing.assert_array_equal(keras.models.load_model(callback.saved).get_weights()[0], model.get_weights()[0])
+
+
+def test_worst_pairs_are_drawn_every_other_epoch(bin_file, workdir):
+    callback = evals.eval_callback(small_model(), bin_file, worst="run_worst", worst_every=2)
+    for epoch in range(4):
+        callback.on_epoch_end(epoch, {})
+    assert sorted(str(one.name) for one in workdir.glob("*.jpg")) == [
+        "run_worst_drawn_epoch_2.jpg",
+        "run_worst_drawn_epoch_4.jpg",
+    ]
+    scores, same = np.array([0.3, 0.9, 0.1, 0.5, 0.9]), np.array([False, False, True, True, False])
+    different, one = pair_sheet.worst(scores, same, 2)
+    assert set(different) == {1, 4} and one.tolist() == [2, 3]
+    shown = pair_sheet.Shown((np.zeros((112, 112, 3), np.uint8),) * 2, 0.42, ("a", "b"))
+    assert shown.lines(0.5) == ["a / b", "cosine 0.420, 0.080 below the threshold"]
+    long = pair_sheet.Shown(shown.images, 0.9, ("x" * 500, "x" * 500))
+    pair_sheet.write("long.jpg", [long], [])  # one line, however long the name
 
 
 def test_folder_with_pairs_file(tmp_path, people):
