@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 COUNTS = {"rec": 10_000, "idx": 8_000, "bin": 25_000, "params": 10_000, "json": 2_000, "pt": 8_000, "onnx": 4_000, "tfrecord": 8_000,
           "image": 20_000,
           "npz": 8_000, "state": 6_000, "text": 8_000, "keras": 3_000, "h5": 2_000, "names": 500,
-          "header": 4_000, "photos": 4_000, "thresholds": 4_000}  # fmt: skip
+          "header": 4_000, "photos": 4_000, "thresholds": 4_000, "pairs": 8_000, "facescrub": 8_000}  # fmt: skip
 SECONDS = 10
 
 

@@ -25,7 +25,8 @@ from facetrainer import models
 from facetrainer.data import sources
 from facetrainer.data import synthetic as draw
 from facetrainer.data.images import decode
-from facetrainer.io import evalbin, lists, mxnetfile, pickled, recordio, torchfile
+from facetrainer.evaluation import identify
+from facetrainer.io import evalbin, lists, mxnetfile, pair_lists, pickled, recordio, torchfile
 from facetrainer.metrics import calibration
 from facetrainer.preparing.convert import convert
 from facetrainer.recognition.stores import Entry
@@ -114,7 +115,7 @@ def state(data, home):
 
 def text(data, home):
     path = put(home, "a.csv", data)
-    for read in (lists.read_list, lists.read_pairs, lists.read_property, lists.read_names):
+    for read in (lists.read_list, pair_lists.read, lists.read_property, lists.read_names):
         with contextlib.suppress(REFUSALS):
             read(path)
 
@@ -177,10 +178,21 @@ def thresholds(data, home):
     calibration.read(os.path.join(home, "m.keras"))
 
 
+def pairs(data, home):
+    """A list of pairs, of any layout."""
+    for name in ("pairs.txt", "bfw.csv"):
+        pair_lists.read(put(home, name, data))
+
+
+def facescrub(data, home):
+    """A list of MegaFace's."""
+    identify.open_set(put(home, "facescrub_features_list.json", data))
+
+
 TARGETS = {"rec": rec, "idx": idx, "bin": bin_, "params": params, "json": json_, "pt": pt, "onnx": onnx, "tfrecord": tfrecord, "tar": tar,
            "image": image, "npz": npz,
            "state": state, "text": text, "keras": keras_, "h5": h5, "names": names,
-           "header": header, "photos": photos, "thresholds": thresholds}  # fmt: skip
+           "header": header, "photos": photos, "thresholds": thresholds, "pairs": pairs, "facescrub": facescrub}  # fmt: skip
 
 # -------------------------------------------------------------------------------------------------------------- corpus
 
@@ -283,6 +295,14 @@ class Corpus:
     def photos(self):
         with open(os.path.join(_gallery(self.home), "photos-1.npz"), "rb") as file:
             return [file.read()]
+
+    def pairs(self):
+        texts = ("a/1.jpg b/2.jpg 1\nc 1 2\nc 1 d 2\n", "A_0001.jpg 1\nA_0002.jpg 1\n", "a/1.jpg\na/2.jpg\n",
+                 'p1,p2,label,att1,att2\na.jpg,"b,c.jpg",1.0,x,y\n', "10 300\nA\t1\t2\n")  # fmt: skip
+        return [text.encode() for text in texts]
+
+    def facescrub(self):
+        return [b'{"path": ["a/1.jpg", "b/2.jpg"], "id": ["a", "b"]}', b'{"path": ["1/1.jpg"]}']
 
     def thresholds(self):
         scores = np.random.default_rng(0).normal(size=400)
