@@ -124,4 +124,5 @@ def _name(folder, pairs_file):
     """That of a published set where the list is called so, such as pairs_CALFW.txt; else the folder's."""
     stem = re.sub("_?pairs?_?", "", os.path.splitext(os.path.basename(pairs_file))[0], flags=re.IGNORECASE)
     cfp = f"cfp_{stem}" if os.path.isdir(pairs_file) else ""
-    return next(filter(None, map(known.name_of, (stem, cfp, f"rfw_{stem}"))), os.path.basename(os.path.abspath(folder)))
+    called = (stem, cfp, stem and f"rfw_{stem}")
+    return next(filter(None, map(known.name_of, called)), os.path.basename(os.path.abspath(folder)))

@@ -115,5 +115,8 @@ def test_which_list_of_a_folder(workdir):
     write("set/pairs_CPLFW.txt", "A_1.jpg 1", "A_2.jpg 1")
     with pytest.raises(ValueError, match=r"several lists of pairs: give one of pairs_CPLFW.txt, xqlfw_pairs.txt"):
         pair_lists.find("set")
-    write("set/pairs.txt", "a b 1")
+    write("set/pairs.txt", "a/x.jpg b/y.jpg 1")
+    for name in ("a/x.jpg", "b/y.jpg"):
+        write(f"set/{name}", "")
+    assert pair_sets.read_pairs("set").name == "set"
     assert pair_lists.find("set") == os.path.join("set", "pairs.txt")
