@@ -9,9 +9,10 @@ Names are imported when they are first used. `use_flat_names()` lets notebooks o
 """
 
 from facetrainer.flat_names import use_flat_names
-from facetrainer.utils import backend, lazy
+from facetrainer.utils import backend, lazy, quiet
 
 backend.choose()
+quiet.hush()
 
 __version__ = "0.13.0"
 __all__ = [

@@ -12,6 +12,7 @@ from facetrainer.io import zipped
 from facetrainer.models import FaceModel, saving
 from facetrainer.models.forward import forward
 from facetrainer.utils.optional import need
+from facetrainer.utils.quiet import held_back
 from facetrainer.weights.importers import import_weights
 
 Interface = Callable[[np.ndarray], np.ndarray]
@@ -157,8 +158,9 @@ def _is_program(path):
 def _litert(path, threads, delegate, trusted):
     litert = need("ai_edge_litert.interpreter", "ai-edge-litert", path)
     kind = litert.OpResolverType.BUILTIN if delegate else litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = litert.Interpreter(path, num_threads=threads, experimental_op_resolver_type=kind)
-    interpreter.allocate_tensors()
+    with held_back():
+        interpreter = litert.Interpreter(path, num_threads=threads, experimental_op_resolver_type=kind)
+        interpreter.allocate_tensors()
     (wanted,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
     scale, zero = wanted["quantization"]
     raw = wanted["dtype"] == np.uint8

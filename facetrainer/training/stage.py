@@ -34,11 +34,11 @@ class Stage:
     faces: object
     carried: list[str]
 
-    def describe(self) -> str:
-        """The stage in a line."""
-        return (
-            f"sch[{self.spec.index}]: {self.spec.describe()}; {self.faces.classes} classes, {self.faces.steps} steps an epoch; "
-            + "; ".join(self.carried)
+    def describe(self, resumed: bool = False) -> str:
+        """The stage in a line; of a resumed one not what is new, as everything comes from the stored run."""
+        counts = f"{self.faces.classes} classes, {self.faces.steps} steps an epoch"
+        return "; ".join(
+            [f"sch[{self.spec.index}]: {self.spec.describe()}", counts, *([] if resumed else self.carried)]
         )
 
     def expected(self) -> Expected:

@@ -24,17 +24,19 @@ class Stateful(Protocol):
 
 @dataclasses.dataclass
 class Progress:
-    """The one clock of a run, read by every callback: `step` batches of `epoch` of `stage` are done."""
+    """The one clock of a run, read by every callback: `step` batches of `epoch` of `stage` are done, or a callback `ended` it."""
 
     stage: int = 0
     epoch: int = 0
     step: int = 0
+    ended: bool = False
 
     def state_dict(self) -> dict:
         return dataclasses.asdict(self)
 
     def load_state_dict(self, state: dict) -> None:
         self.stage, self.epoch, self.step = (int(state[name]) for name in ("stage", "epoch", "step"))
+        self.ended = bool(state.get("ended", False))  # states of 0.12 have none
 
 
 def variables(model: keras.Model) -> dict[str, list]:

@@ -154,7 +154,7 @@ class Trainer:
 
     def _is_over(self):
         """Whether the stage has ended early, as it was asked to; the next one begins with the epoch that it was planned for."""
-        return self.patience is not None and self.patience.is_over
+        return self.progress.ended or (self.patience is not None and self.patience.is_over)
 
     def _last(self, epoch):
         """A stage's last epoch, or the end of a listed schedule."""
@@ -175,7 +175,7 @@ class Trainer:
         self.stage, stored = None, self.store.load()["states"] if self.store.is_stored(begin.stage) else None
         self.patience = self._patience(spec)
         self.stage = build_stage(spec, self.embedder, self.data.faces, self.carried, self.template, self.config)
-        log.info("%s", self.stage.describe())
+        log.info("%s", self.stage.describe(resumed=bool(stored)))
         self._check_parts()
         if stored:
             self._put_back(stored)
@@ -300,7 +300,7 @@ class Trainer:
             *_there(*begin),
             measured,
             self.model_checkpoint,
-            callbacks.NextEpoch(self.progress),
+            callbacks.NextEpoch(self.progress, users, self._is_over),
             state,
             *_there(self.stopper),
         ]

@@ -1,9 +1,11 @@
 """A stage ends when the accuracy of the last evaluation set does not rise; what follows keeps its place."""
 
+import keras
 import pytest
 from helpers import make, sgd
 
 from facetrainer import losses
+from facetrainer.training import callbacks
 
 STAGE = {"loss": losses.ArcfaceLoss(scale=16), "epoch": 6}
 RISES = [0.5, 0.7, 0.6, 0.7, 0.9, 0.9]
@@ -57,3 +59,41 @@ def test_it_needs_something_to_look_at(workdir, record):
         ValueError, match=r"sch\[0\]: 'stop_after' looks at the last evaluation set. Give Train eval_paths"
     ):
         make(record).train([{**STAGE, "optimizer": sgd(), "stop_after": 2}])
+
+
+def early_stopping():
+    return keras.callbacks.EarlyStopping("drawn", patience=1, mode="max")
+
+
+def test_early_stopping_ends_the_stage_and_not_the_run(workdir, made, caplog):
+    sch = [{**STAGE, "optimizer": sgd()}, {**STAGE, "epoch": 2}]
+    trainer = made([0.5, 0.7, 0.6, 0.6, 0.5])
+    trainer.custom_callbacks.append(early_stopping())
+    with caplog.at_level("WARNING", "facetrainer"):
+        assert trainer.train(sch) == 8
+    assert trainer.my_history.history["drawn"] == [0.5, 0.7, 0.6, 0.6, 0.5]
+    assert "EarlyStopping ends sch[0] after epoch 3" in caplog.text
+    again = made([1.0])
+    again.custom_callbacks.append(early_stopping())
+    again.train(sch)
+    assert len(again.my_history.history["drawn"]) == 5  # done already
+
+
+def test_an_early_end_is_remembered_over_a_kill(workdir, made):
+    sch = [{**STAGE, "optimizer": sgd()}, {**STAGE, "epoch": 2}]
+    trainer = made([0.5, 0.4])  # nothing is there for the second stage
+    trainer.custom_callbacks.append(early_stopping())
+    with pytest.raises(StopIteration):
+        trainer.train(sch)
+    again = made([0.9, 0.8])
+    again.train(sch)
+    assert again.my_history.history["drawn"] == [0.5, 0.4, 0.9, 0.8]
+
+
+def test_whoever_asks_to_stop_ends_the_run(workdir, made):
+    trainer = made([0.5, 0.7])
+    own = callbacks.Gently_stop_callback(time_out=0, stop_file="end")
+    trainer.custom_callbacks.append(own)
+    open("end", "w").close()
+    assert trainer.train([{**STAGE, "optimizer": sgd()}, {**STAGE, "epoch": 2}]) == 1
+    assert trainer.my_history.history["drawn"] == [0.5]

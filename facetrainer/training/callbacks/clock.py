@@ -1,12 +1,15 @@
 """The run's clock, and what goes by it."""
 
 import contextlib
+import logging
 from collections.abc import Callable
 
 import keras
 
 from facetrainer.training.state import Progress, variables
 from facetrainer.utils.keras_compat import put_state_back
+
+log = logging.getLogger("facetrainer")
 
 
 class Timed(keras.callbacks.Callback):
@@ -63,15 +66,24 @@ class Clock(keras.callbacks.Callback):
 class NextEpoch(keras.callbacks.Callback):
     """Moves the clock to the next epoch, once all that is done at an epoch's end is done.
 
+    Keras's EarlyStopping ends the stage; another callback that sets `model.stop_training` ends the call of `train`.
+
     Args:
         progress: The clock.
+        users: The user's callbacks.
+        is_over: Tells whether the stage has ended for a reason of its own.
     """
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: Progress, users: list[keras.callbacks.Callback], is_over: Callable[[], bool]):
         super().__init__()
-        self.progress = progress
+        self.progress, self.users, self.is_over = progress, users, is_over
 
     def on_epoch_end(self, epoch, logs=None):
+        if any(isinstance(one, keras.callbacks.EarlyStopping) and one.stopped_epoch for one in self.users):
+            self.progress.ended = True
+            log.warning("EarlyStopping ends sch[%d] after epoch %d", self.progress.stage, epoch + 1)
+        elif self.model.stop_training and not self.is_over() and not any(hasattr(one, "asked") for one in self.users):
+            log.warning("a callback ends this call of train after epoch %d; the same call again goes on", epoch + 1)
         self.progress.epoch, self.progress.step = epoch + 1, 0
 
 

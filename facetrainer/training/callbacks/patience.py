@@ -29,7 +29,7 @@ class Patience(keras.callbacks.Callback):
         self.waited = 0 if value > self.best else self.waited + 1
         self.best = max(value, self.best)
         if self.is_over:
-            log.warning("%s has not risen above %.4f for %d epochs: the stage ends", self.name, self.best, self.epochs)
+            log.warning("%s has not risen above %.4f for %d epochs", self.name, self.best, self.epochs)
             self.model.stop_training = True
 
     def state_dict(self) -> dict:
