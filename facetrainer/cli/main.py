@@ -19,6 +19,7 @@ COMMANDS = {
     "finetune": "a published model for your own people",
     "recognize": "who is it: two photos, a gallery, videos, albums",
     "serve": "a gallery as a web page and a JSON interface",
+    "doctor": "is all well: versions, devices, files, speed",
     "patterns": "texture patterns behind a model's embedding, for small sets",
     "convert": "weights in and out: torch, MXNet, ONNX, LiteRT, SavedModel",
 }
