@@ -67,7 +67,7 @@ __all__ = [
     "register", "slots", "sparse",
 ]  # fmt: skip
 
-TripletLossWapper = TripletLoss  # the seed's spelling
+TripletLossWapper = TripletLoss  # Keras_insightface's spelling
 
 STRINGS = {
     "softmax": SoftmaxLoss,

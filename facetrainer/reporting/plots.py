@@ -30,9 +30,18 @@ def _done(figure, path):
     return figure
 
 
-def _axes(count, width=6.0, height=4.2):
-    figure = Figure(figsize=(width * count, height), layout="constrained")
-    return figure, np.atleast_1d(figure.subplots(1, count))
+NOTES = "what the losses note"
+
+
+def _axes(count, width=6.0, height=4.2, columns=None):
+    """A figure and its panels, in a row or in rows of so many."""
+    columns = min(columns or count, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for empty in panels[count:]:
+        figure.delaxes(empty)
+    return figure, panels[:count]
 
 
 def history(values: dict[str, list], path: str | None = None) -> Figure:
@@ -42,14 +51,16 @@ def history(values: dict[str, list], path: str | None = None) -> Figure:
     rates = [k for k in values if k in ("accuracy", "target_cosine", *sets) or k.endswith("_10fold")]
     known = ("_thresh", "_auc", "_10fold")
     notes = [k for k in values if k not in (*losses, *rates, "lr") and not k.endswith(known) and "_tar@" not in k]
-    panels = {"loss": losses, "accuracy": rates, "learning rate": ["lr"], **({"besides": notes} if notes else {})}
-    figure, axes = _axes(len(panels))
+    panels = {"loss": losses, "accuracy": rates, "learning rate": ["lr"], **({NOTES: notes} if notes else {})}
+    figure, axes = _axes(len(panels), columns=2)
     for panel, (title, names) in zip(axes, panels.items(), strict=True):
         for name in (n for n in names if n in values):
             line = np.array([np.nan if v is None else v for v in values[name]], float)
             panel.plot(np.arange(1, len(line) + 1), line, marker="o", markersize=3, label=text(name))
-        wide = title == "besides" and panel.dataLim.ymax > 10  # norms and scales beside shares
-        panel.set(title=title, xlabel="epoch", yscale="symlog" if wide else "linear")
+        wide = panel.dataLim.ymax > (
+            10 if title == NOTES else 20
+        )  # norms and scales beside shares, center loss beside others
+        panel.set(title=title, xlabel="epoch", yscale="symlog" if wide and title in (NOTES, "loss") else "linear")
         panel.grid(alpha=0.3)
         if panel.has_data():
             panel.legend(fontsize="small")

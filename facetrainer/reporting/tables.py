@@ -15,6 +15,8 @@ from facetrainer.heads import NormDense
 from facetrainer.metrics.verification import pair_scores
 from facetrainer.reporting import plots as plot
 
+WIDTH = 110  # of a table
+
 
 def history_frame(history: dict[str, list]) -> pd.DataFrame:
     """One row an epoch: loss, accuracy, rate, and both protocols of every evaluation set."""
@@ -25,8 +27,17 @@ def history_frame(history: dict[str, list]) -> pd.DataFrame:
 
 
 def history_table(history: dict[str, list]) -> str:
-    """`history_frame` as text."""
-    return history_frame(history).to_string(index=False, float_format=lambda v: f"{v:.4g}")
+    """`history_frame` as text, as many of its columns as fit a line: evaluation sets before the terms of a loss."""
+    table = history_frame(history)
+    sets = [name for name in table if f"{name}_10fold" in table or name.endswith("_10fold")]
+    first = [name for name in ("epoch", "loss", "accuracy", "lr", *sets, "target_cosine") if name in table]
+    order, shown = [*first, *(name for name in table if name not in first)], ""
+    for count in range(len(first), len(order) + 1):
+        text = table[order[:count]].to_string(index=False, na_rep="–", float_format=lambda v: f"{v:.4g}")
+        if shown and len(text.split("\n", 1)[0]) > WIDTH:
+            break
+        shown = text
+    return shown
 
 
 def accuracy_table(rows: list[tuple[str, Verification]]) -> str:

@@ -121,7 +121,7 @@ def test_numbers_of_the_losses_stay_out_of_the_accuracy_panel(tmp_path):
     figure = plot.history(values, str(tmp_path / "h.png"))
     shown = {axes.get_title(): [line.get_label() for line in axes.lines] for axes in figure.axes}
     assert shown == {"loss": ["loss", "regular_loss"], "accuracy": ["accuracy", "lfw", "lfw_10fold"], "learning rate": ["lr"],
-                     "besides": ["feature_norm"]}  # fmt: skip
+                     "what the losses note": ["feature_norm"]}  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------ people of pairs

@@ -29,7 +29,7 @@ class My_history(keras.callbacks.Callback):
         self.write()
 
     def _row(self, logs):
-        """`loss` without its regularisation, as the seed kept it."""
+        """`loss` without its regularisation, as Keras_insightface kept it."""
         row = {key: float(value) for key, value in logs.items()}
         if "regular_loss" in row:
             row["loss"] -= row["regular_loss"]

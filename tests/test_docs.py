@@ -1,0 +1,140 @@
+"""What README and the docs say is so: links lead somewhere, commands are taken, code runs, the site builds."""
+
+import ast
+import glob
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import keras
+import pytest
+from helpers import ROOT
+
+import facetrainer
+from facetrainer import losses
+from facetrainer.cli import main
+
+DOCS = glob.glob(f"{ROOT}/docs/**/*.md", recursive=True)
+OTHERS = [f"{ROOT}/{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")]
+PAGES = sorted(os.path.relpath(path, ROOT) for path in DOCS + OTHERS)
+
+
+def text_of(page):
+    with open(os.path.join(ROOT, page), encoding="utf-8") as file:
+        return file.read()
+
+
+def blocks(page, kind):
+    return re.findall(rf"^```{kind}\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+
+
+def anchors(page):
+    """Of the headings, as mkdocs and GitHub make them."""
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text_of(page), flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", one.lower()).strip().replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
+        if re.match(r"https?://|mailto:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = os.path.normpath(os.path.join(ROOT, os.path.dirname(page), path)) if path else os.path.join(ROOT, page)
+        assert os.path.exists(there), target
+        if anchor and "--8<--" not in text_of(there):
+            assert anchor in anchors(os.path.relpath(there, ROOT)), target
+
+
+def calls(page):
+    """Command lines of `facetrainer` in a page's bash blocks."""
+    for block in blocks(page, "bash"):
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            words = shlex.split(line, comments=True)
+            named = [k for k, word in enumerate(words) if word == "facetrainer"]
+            begins = [k for k in named if k == 0 or (words[k + 1 : k + 2] and words[k + 1] in main.COMMANDS)]
+            if begins:
+                words = words[begins[0] + 1 :]
+                end = next((k for k, word in enumerate(words) if word in ("&&", "|", ">")), len(words))
+                yield words[:end]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(calls(page))])
+def test_commands_are_taken(page):
+    for words in calls(page):
+        if words and not words[0].startswith("-"):
+            assert words[0] in main.COMMANDS, words
+            importlib.import_module(f"facetrainer.cli.{words[0]}").parser().parse_args(
+                words[1:]
+            )  # exits where it is wrong
+
+
+CODE = [(page, code) for page in PAGES for code in blocks(page, "python")]
+
+
+@pytest.mark.parametrize("page, code", CODE, ids=[f"{page} {code.strip().splitlines()[0][:40]}" for page, code in CODE])
+def test_code_names_what_is_there(page, code):
+    tree, modules = ast.parse(code), {"facetrainer": facetrainer}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("facetrainer"):
+            module = importlib.import_module(node.module)
+            for one in node.names:
+                modules[one.asname or one.name] = getattr(module, one.name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            assert hasattr(modules[node.value.id], node.attr), f"{node.value.id}.{node.attr}"
+
+
+def code_with(page, words):
+    (found,) = (code for code in blocks(page, "python") if words in code)
+    return found
+
+
+def run_small(code, **stand_ins):
+    """A page's training code on drawn faces: other paths, a tiny network, an epoch a stage."""
+    for real, other in stand_ins.items():
+        assert real in code
+        code = code.replace(real, other)
+    code = re.sub(r"models.buildin_models\([^)]*\)", 'models.buildin_models("r_tiny", emb_shape=16)', code)
+    code = re.sub(r"batch_size=\d+,\n", "", code).replace("basic_model=", "batch_size=16, basic_model=")
+    exec(re.sub(r'"epoch": \d+', '"epoch": 1', code), {})
+
+
+def test_the_quickstart_trains(record, bin_file, workdir):
+    run_small(code_with("docs/quickstart.md", "sets/train"), **{"sets/train": record, "own.bin": bin_file})
+    assert os.path.exists("checkpoints/own_basic_model_latest.keras")
+
+
+def test_readmes_schedule_is_taken(record, bin_file, workdir):
+    sets = {"/datasets/faces_emore": record, '"lfw.bin", "agedb_30.bin"': repr(bin_file)}
+    run_small(code_with("README.md", "faces_emore"), **sets)
+    assert os.path.exists("checkpoints/run_basic_model_latest.keras")
+
+
+def test_a_loss_of_ones_own(workdir):
+    names = {}
+    exec(code_with("docs/guides/losses.md", "class KindMarginLoss"), names)
+    try:
+        cosine = keras.ops.convert_to_tensor([[0.9, 0.1], [0.2, 0.1]])
+        value = names["KindMarginLoss"](scale=8).call(keras.ops.convert_to_tensor([0, 1]), cosine)
+        assert value.shape == (2,) and float(value[0]) < float(value[1])
+        assert isinstance(losses.get("KindMarginLoss"), names["KindMarginLoss"])
+    finally:
+        for name in [name for name in losses.REGISTRY if "kind" in str(name).lower()]:
+            losses.REGISTRY.pop(name)
+
+
+def test_the_site_builds(tmp_path):
+    """Strictly: a link, an anchor, or a documented parameter that is not there fails."""
+    pytest.importorskip("mkdocs")
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    call = [sys.executable, "-m", "mkdocs", "build", "-q", "-d", str(tmp_path)]
+    done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "reference" / "losses.html").read_text(encoding="utf-8")
+    assert "ArcfaceLoss" in page and "https://fonts" not in page
