@@ -48,7 +48,16 @@ class _Decoupled:
 
 @keras.saving.register_keras_serializable("face")
 class SGDW(_Decoupled, keras.optimizers.SGD):
-    """SGD with decoupled weight decay; arguments as in tensorflow_addons."""
+    """SGD with decoupled weight decay; arguments as in tensorflow_addons.
+
+    Args:
+        weight_decay: Part of a weight that a step takes off at the first learning rate; it goes with the rate. Defaults to `0.0`.
+        learning_rate: Number or schedule. Defaults to `0.001`.
+        momentum: Of the gradients. Defaults to `0.0`.
+        nesterov: Look ahead. Defaults to `False`.
+        name: Of the optimizer. Defaults to `"SGDW"`.
+        **kwargs: `decay_on` and those of Keras's.
+    """
 
     def __init__(self, weight_decay=0.0, learning_rate=0.001, momentum=0.0, nesterov=False, name="SGDW", **kwargs):
         super().__init__(weight_decay, learning_rate, momentum=momentum, nesterov=nesterov, name=name, **kwargs)
@@ -56,7 +65,18 @@ class SGDW(_Decoupled, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("face")
 class AdamW(_Decoupled, keras.optimizers.Adam):
-    """Adam with decoupled weight decay; arguments as in tensorflow_addons."""
+    """Adam with decoupled weight decay; arguments as in tensorflow_addons.
+
+    Args:
+        weight_decay: Part of a weight that a step takes off at the first learning rate; it goes with the rate. Defaults to `0.0`.
+        learning_rate: Number or schedule. Defaults to `0.001`.
+        beta_1: Of the mean of gradients. Defaults to `0.9`.
+        beta_2: Of the mean of their squares. Defaults to `0.999`.
+        epsilon: Added to the divisor. Defaults to `1e-07`.
+        amsgrad: Use the largest mean of squares so far. Defaults to `False`.
+        name: Of the optimizer. Defaults to `"AdamW"`.
+        **kwargs: `decay_on` and those of Keras's.
+    """
 
     def __init__(
         self,
@@ -135,7 +155,14 @@ def _load_tables(self, store):
 
 
 def inner_of(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """The optimizer itself, without loss scaling around it."""
+    """The optimizer without loss scaling around it.
+
+    Args:
+        optimizer: Perhaps with loss scaling around it.
+
+    Returns:
+        The optimizer itself.
+    """
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
@@ -176,7 +203,14 @@ def set_layer_rates(optimizer: keras.optimizers.Optimizer, factors: list[float])
 
 
 def needs_loss_scale(model: keras.Model) -> bool:
-    """Whether a layer of the model computes in float16."""
+    """Whether gradients of a model could vanish in float16.
+
+    Args:
+        model: Any.
+
+    Returns:
+        True where a layer computes in float16.
+    """
     return any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
 
 
@@ -227,10 +261,22 @@ def _clipped(gradients, norm, mine):
 
 
 def sharpness_aware_step(model: keras.Model, rho: float, step, data) -> dict:
-    """`step(data)`, a training step, with the gradient taken at w + ρ g/‖g‖, g the gradient at w → its logs.
+    """A training step with the gradient taken at w + ρ g/‖g‖, g the gradient at w.
 
-    Foret et al., ICLR 2021, arXiv:2010.01412, algorithm 1. The first gradient leaves the losses' memory alone; batch
-    normalisation sees the batch twice. For TensorFlow, on one device; `models.stateless` has JAX's.
+    The first gradient leaves the losses' memory alone; batch normalisation sees the batch twice. For TensorFlow, on one device;
+    `models.stateless` has JAX's.
+
+    Args:
+        model: Compiled.
+        rho: Radius ρ.
+        step: Function of `data` that makes a training step.
+        data: A batch.
+
+    Returns:
+        The step's logs.
+
+    Reference:
+        Foret et al., ICLR 2021, arXiv:2010.01412, algorithm 1.
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError("sam_rho needs the TensorFlow or the JAX backend. Leave it at 0.")

@@ -3,11 +3,13 @@
 import ast
 import glob
 import importlib
+import inspect
 import os
 import re
 import shlex
 import subprocess
 import sys
+import textwrap
 
 import keras
 import pytest
@@ -127,6 +129,60 @@ def test_a_loss_of_ones_own(workdir):
     finally:
         for name in [name for name in losses.REGISTRY if "kind" in str(name).lower()]:
             losses.REGISTRY.pop(name)
+
+
+PACKAGES = "backbones data evaluation finetuning heads losses metrics models optimizers preparing recognition reporting training weights"
+
+
+def public():
+    """Functions and classes that the packages hand out: name → object."""
+    found = {"Train": facetrainer.Train, "devices": facetrainer.devices}
+    for package in PACKAGES.split():
+        module = importlib.import_module(f"facetrainer.{package}")
+        for name in getattr(module, "__all__", None) or [one for one in dir(module) if not one.startswith("_")]:
+            thing = getattr(module, name)
+            ours = (getattr(thing, "__module__", None) or "").startswith("facetrainer.") and name != "attach"
+            if callable(thing) and ours:
+                found[f"{package}.{name}"] = thing
+    return found
+
+
+def lacks(thing):
+    """What the docstring of a function or class does not tell."""
+    doc = inspect.getdoc(thing) or ""
+    told = "".join(re.findall(r"^(?:Args|Attributes):\n((?:[ ]+.*\n|\n)*)", doc + "\n", re.MULTILINE))
+    function = thing.__init__ if inspect.isclass(thing) else thing
+    names = [
+        one for one in inspect.signature(function).parameters if one not in ("self", "args", "kwargs", "name", "dtype")
+    ]
+    found = [name for name in names if not re.search(rf"(?<![\w`]){name}(?:,[ \w,]+)?:", told)]
+    if (
+        not inspect.isclass(thing)
+        and names
+        and "Returns:" not in doc
+        and "Yields:" not in doc
+        and gives_something(thing)
+    ):
+        found.append("Returns")
+    return found if doc else ["everything"]
+
+
+def gives_something(function):
+    """Whether it returns or yields a value, functions inside it left out."""
+    nodes = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0].body
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda)):
+            continue
+        if isinstance(node, (ast.Return, ast.Yield, ast.YieldFrom)) and node.value is not None:
+            return True
+        nodes += list(ast.iter_child_nodes(node))
+    return False
+
+
+def test_public_docstrings_are_whole():
+    found = {name: lacks(thing) for name, thing in public().items()}
+    assert len(found) > 140 and {name: what for name, what in found.items() if what} == {}
 
 
 def test_the_site_builds(tmp_path):

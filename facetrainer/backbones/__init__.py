@@ -18,7 +18,16 @@ ALIASES = {"se_resnext": "se_resnext50"}  # names of Keras_insightface
 
 
 def register(*names: str, tail: str = "GDC", **options):
-    """Decorator: `build(name)` calls the builder with `input_shape` and these options. `tail`: the `output_layer` it was published with."""
+    """Adds a backbone to the table.
+
+    Args:
+        *names: What it is called in `build`.
+        tail: The `output_layer` it was published with. Defaults to `"GDC"`.
+        **options: Given to the builder besides `input_shape`.
+
+    Returns:
+        A decorator for the builder, which it leaves as it is.
+    """
 
     def keep(builder):
         TAILS.update(dict.fromkeys(names, tail))
@@ -36,10 +45,19 @@ def names() -> list[str]:
 
 
 def build(name: str, input_shape: tuple[int, int, int], weights: str | None = None, **kwargs) -> keras.Model:
-    """Name → model from image (H, W, C) to feature map (h, w, c).
+    """Makes a backbone.
 
-    `weights="imagenet"` downloads them where `keras.applications` has them; ours are trained from scratch.
-    ValueError on an unknown name, with the nearest known one.
+    Args:
+        name: Of the table, or of `keras.applications`.
+        input_shape: `(height, width, channels)`.
+        weights: `"imagenet"` downloads them where `keras.applications` has them; ours are trained from scratch. Defaults to `None`.
+        **kwargs: Options of the family, such as `width`.
+
+    Returns:
+        Model from images to a feature map `(h, w, c)`.
+
+    Raises:
+        ValueError: The name is unknown; the message has the nearest known one.
     """
     key = ALIASES.get(name.lower(), name.lower())
     if key in REGISTRY:

@@ -61,6 +61,9 @@ def add_l2_regularizer_2_model(
         apply_to_bias: Biases as well. Defaults to `False`.
         on: `"weights"`, as AdaFace and CVLface, or `"all"`, as arcface_torch and MXNet: both of the above. Defaults to `"weights"`.
 
+    Returns:
+        The copy.
+
     Raises:
         ValueError: `on` is something else.
     """
@@ -83,7 +86,17 @@ def change_batch_norm(model: keras.Model, momentum: float, epsilon: float) -> ke
 
 
 def convert_to_batch_renorm(model: keras.Model) -> keras.Model:
-    """Copy with batch renormalisation (Ioffe, arXiv:1702.03275) for every batch norm; moving statistics are carried over."""
+    """Copy with batch renormalisation for every batch norm; moving statistics are carried over.
+
+    Args:
+        model: Basic model.
+
+    Returns:
+        The copy.
+
+    Reference:
+        Ioffe, arXiv:1702.03275.
+    """
     copy = with_config(model, lambda layer: {"renorm": True} if isinstance(layer, layers.BatchNormalization) else {})
     for old, new in _pairs(model, copy):
         if isinstance(old, layers.BatchNormalization):
@@ -93,7 +106,17 @@ def convert_to_batch_renorm(model: keras.Model) -> keras.Model:
 
 
 def replace_ReLU_with_PReLU(model, target_activation="PReLU", **kwargs) -> keras.Model:  # noqa: N802
-    """Copy with PReLU(0.25, one slope a channel), or another activation ("aconC" is one too), for every ReLU; weights kept."""
+    """Copy with another activation for every ReLU; weights are kept.
+
+    Args:
+        model: Basic model.
+        target_activation: `"PReLU"` (0.25, one slope a channel), or another activation by name; `"aconC"` is one too. Defaults to
+            `"PReLU"`.
+        **kwargs: Of the activation's layer.
+
+    Returns:
+        The copy.
+    """
     quarter = keras.initializers.Constant(0.25)
 
     def change(layer):
@@ -116,7 +139,13 @@ def _is_relu(layer):
 
 @keras.saving.register_keras_serializable("face")
 class AconC(layers.Layer):
-    """(p1 − p2) x σ(β (p1 − p2) x) + p2 x with p1, p2 and β learnt for each channel.  Ma et al., CVPR 2021, arXiv:2009.04759, eq. 6."""
+    """(p1 − p2) x σ(β (p1 − p2) x) + p2 x with p1, p2 and β learnt for each channel.  Ma et al., CVPR 2021, arXiv:2009.04759, eq. 6.
+
+    Args:
+        p1: Of every channel to begin with. Defaults to `1`.
+        p2: Likewise. Defaults to `0`.
+        beta: Likewise. Defaults to `1`.
+    """
 
     def __init__(self, p1=1, p2=0, beta=1, **kwargs):
         super().__init__(**kwargs)
@@ -136,10 +165,20 @@ class AconC(layers.Layer):
 
 
 def replace_add_with_stochastic_depth(model: keras.Model, survivals=(1, 0.8)) -> keras.Model:
-    """Copy whose residual branches are left out at random in training (Huang et al., ECCV 2016, arXiv:1603.09382).
+    """Copy whose residual branches are left out at random in training.
 
-    `survivals`: the first and the last branch's probability, those between on a line; a number for all; or one for each
-    addition. A branch that survives is divided by it, so that nothing is to be scaled afterwards. Made of Keras's own Dropout.
+    A branch that survives is divided by its probability, so that nothing is to be scaled afterwards. Made of Keras's own Dropout.
+
+    Args:
+        model: Basic model.
+        survivals: The first and the last branch's probability, those between on a line; a number for all; or one for each addition.
+            Defaults to `(1, 0.8)`.
+
+    Returns:
+        The copy.
+
+    Reference:
+        Huang et al., ECCV 2016, arXiv:1603.09382.
     """
     deep = _deep_inputs(model)
     rates = dict(zip(deep, _spread(survivals, len(deep)), strict=True))
@@ -179,7 +218,15 @@ def _spread(survivals, count):
 
 
 def replace_stochastic_depth_with_add(model: keras.Model, drop_survival: bool = False) -> keras.Model:
-    """Copy without stochastic depth.  `drop_survival` means nothing here: no branch is scaled outside of training."""
+    """Copy without stochastic depth.
+
+    Args:
+        model: Basic model.
+        drop_survival: Means nothing here: no branch is scaled outside of training. Defaults to `False`.
+
+    Returns:
+        The copy.
+    """
     return rebuild(model, call=lambda layer, x, *rest, **kwargs: x if _drops(layer) else layer(x, *rest, **kwargs))
 
 
@@ -188,7 +235,15 @@ def _drops(layer):
 
 
 def convert_to_mixed_float16(model: keras.Model, convert_batch_norm: bool = False) -> keras.Model:
-    """Copy that computes in float16 on float32 weights; batch norm only when asked for, softmax and the embedding never."""
+    """Copy that computes in float16 on float32 weights; softmax and the embedding never do.
+
+    Args:
+        model: Basic model.
+        convert_batch_norm: Whether batch norm computes in float16, too. Defaults to `False`.
+
+    Returns:
+        The copy.
+    """
 
     def wanted(layer):
         stays = isinstance(layer, layers.BatchNormalization) and not convert_batch_norm
@@ -199,5 +254,12 @@ def convert_to_mixed_float16(model: keras.Model, convert_batch_norm: bool = Fals
 
 
 def convert_mixed_float16_to_float32(model: keras.Model) -> keras.Model:
-    """The way back."""
+    """Copy that computes in float32, of a model that computes in float16.
+
+    Args:
+        model: Basic model.
+
+    Returns:
+        The copy.
+    """
     return with_config(model, lambda layer: {} if isinstance(layer, layers.InputLayer) else {"dtype": "float32"})

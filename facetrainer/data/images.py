@@ -36,7 +36,18 @@ cv2.setNumThreads(1)
 
 
 def decode(data: bytes | np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Encoded image or uint8 array → RGB uint8 (height, width, 3), of `shape` if given; ValueError where it is damaged."""
+    """Decodes an image.
+
+    Args:
+        data: Encoded image, or uint8 array.
+        shape: `(height, width)` to scale to; as it is unless given. Defaults to `None`.
+
+    Returns:
+        RGB uint8 `(height, width, 3)`.
+
+    Raises:
+        ValueError: The image is damaged, or larger than `FACE_MAX_PIXELS`.
+    """
     image = _decode_bytes(data) if isinstance(data, bytes) else _coloured(data)
     if shape is None or image.shape[:2] == tuple(shape):
         return image
@@ -73,7 +84,14 @@ def scaled(values):
 
 
 def normalised(images: np.ndarray) -> np.ndarray:
-    """uint8 0…255 → float32, `scaled`."""
+    """What basic models take.
+
+    Args:
+        images: uint8, 0 to 255.
+
+    Returns:
+        float32, `(x − 127.5) / 128`.
+    """
     return scaled(images.astype(np.float32))
 
 

@@ -53,12 +53,26 @@ class Chance:
 
 @dataclasses.dataclass
 class Faces:
-    """Batches of `(images uint8 (B, H, W, C), {"labels": int32 (B,)})`; of several processes each reads its `part`, (number, count).
+    """Batches of `(images uint8 (B, H, W, C), {"labels": int32 (B,)})`.
 
-    With a teacher there is "teacher" (B, D) beside; with `mixup`, α of the Beta distribution, an image is "mix" (B,) of the
-    one labelled so and for the rest another of the batch, labelled "labels2" (Zhang et al., arXiv:1710.09412). `skipped`
-    names the images that could not be read; another image stands in their place, and the next epoch tries them again. `failure` is what
-    ended the reading, which TensorFlow wraps: more than MOST_UNREADABLE of the images, or an augmentation that gives something else.
+    Args:
+        source: Where the images are.
+        order: Which ones make a batch.
+        shape: `(height, width, channels)`. Defaults to `(112, 112, 3)`.
+        augmentations: `(image, rng) → image`, uint8 both. Defaults to `<factory>`.
+        seed: Of the order and the augmentations. Defaults to `0`.
+        teacher: Function of normalised images; its embeddings are "teacher" `(B, D)`. Defaults to `None`.
+        mixup: α of the Beta distribution: an image is "mix" `(B,)` of the one labelled so and for the rest another of the batch, labelled
+            "labels2". Defaults to `0.0`.
+        workers: Threads; 0 for as many as there are cores. Defaults to `0`.
+        skipped: Images that could not be read and why; another stands in their place, the next epoch tries them again. Defaults to
+            `<factory>`.
+        failure: What ended the reading, which TensorFlow wraps: too many unreadable images, or an augmentation that gives something else.
+            Defaults to `None`.
+        part: `(number, count)` of the processes that read a part of each batch. Defaults to `(0, 1)`.
+
+    Reference:
+        Mixup: Zhang et al., arXiv:1710.09412.
     """
 
     source: Source
@@ -242,11 +256,27 @@ def open_faces(
     epoch_size: int = 0,
     repeats: int = 1,
 ) -> Faces | ready.ReadyFaces:
-    """What `Train` takes as `data_path` → `Faces`.
+    """Opens training data.
 
-    `image_per_class` > 0 asks for P×K batches, `balanced` for people drawn evenly, `epoch_size` for epochs of so many
-    batches, `repeats` above 1 for every image so often in its batch. `source` saves indexing `path` again.
-    Raises ValueError on an empty folder, a single class, or fewer images than a batch, each with its remedy.
+    Args:
+        path: What `Train` takes as `data_path`.
+        batch_size: Images in a batch. Defaults to `128`.
+        shape: `(height, width, channels)`. Defaults to `(112, 112, 3)`.
+        augmentations: `(image, rng) → image`; none unless given. Defaults to `None`.
+        image_per_class: Above 0, images of each person in a P×K batch. Defaults to `0`.
+        seed: Of the order and the augmentations. Defaults to `0`.
+        teacher: Function of normalised images. Defaults to `None`.
+        source: Saves indexing `path` again. Defaults to `None`.
+        balanced: How evenly people are drawn, 0 to 1. Defaults to `0.0`.
+        mixup: α of the Beta distribution; 0 mixes nothing. Defaults to `0.0`.
+        epoch_size: Batches of an epoch; 0 for as many as show every image. Defaults to `0`.
+        repeats: How often an image stands in its batch. Defaults to `1`.
+
+    Returns:
+        `Faces`, or `ReadyFaces` of a `tf.data.Dataset`.
+
+    Raises:
+        ValueError: An empty folder, a single class, or fewer images than a batch; the message has the remedy.
     """
     if ready.is_dataset(path):
         if teacher is not None:

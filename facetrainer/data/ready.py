@@ -34,7 +34,14 @@ def dataset(begin: Callable[[], Iterator], specification: tuple, steps: int | No
 
 
 def normalise(images):
-    """uint8 0…255 → float32 (x − 127.5) / 128, the input of every model here. tf tensors and numpy arrays."""
+    """The input of every model here.
+
+    Args:
+        images: uint8, 0 to 255: numpy array or tensor of TensorFlow.
+
+    Returns:
+        float32, `(x − 127.5) / 128`.
+    """
     import tensorflow as tf
 
     return scaled(tf.cast(images, tf.float32))
@@ -42,9 +49,12 @@ def normalise(images):
 
 @dataclasses.dataclass
 class ReadyFaces:
-    """A finite, batched `tf.data.Dataset` of `(images, labels)` or `(images, (embeddings, labels))`, as it is.
+    """A `tf.data.Dataset` of `(images, labels)` or `(images, (embeddings, labels))`, as it is.
 
-    Labels are integers (B,) or one-hot (B, classes). Floating-point images must be normalised already.
+    Args:
+        dataset: Finite, batched; labels integers `(B,)` or one-hot `(B, classes)`; floating-point images are normalised already.
+        classes: How many there are; counted unless given. Defaults to `0`.
+        skipped: Empty: nothing is left out. Defaults to `<factory>`.
     """
 
     dataset: object

@@ -7,7 +7,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Shuffled:
-    """Every sample once an epoch, in an order of (seed, epoch); the rest that fills no batch waits for the next."""
+    """Every sample once an epoch, in an order of (seed, epoch); the rest that fills no batch waits for the next.
+
+    Args:
+        labels: Person of each sample `(n,)`.
+        batch_size: Samples in a batch.
+    """
 
     labels: np.ndarray
     batch_size: int
@@ -31,7 +36,13 @@ class Shuffled:
 
 @dataclasses.dataclass(frozen=True)
 class Balanced(Shuffled):
-    """As many samples an epoch, drawn anew each, a person's share going with (images)^(1 − evenness): at 1 all alike."""
+    """As many samples an epoch, drawn anew each, a person's share going with (images)^(1 − evenness): at 1 all alike.
+
+    Args:
+        labels: Person of each sample `(n,)`.
+        batch_size: Samples in a batch.
+        evenness: From 0, by images, to 1, all people alike. Defaults to `1.0`.
+    """
 
     evenness: float = 1.0
 
@@ -74,6 +85,11 @@ class PeopleByImages:
 
     An epoch shows every image of everybody who has at least two, in groups of K; the last group of a person is filled up
     with images of theirs drawn again, a batch with people drawn again. Nobody stands twice in one batch.
+
+    Args:
+        labels: Person of each sample `(n,)`.
+        batch_size: Samples in a batch.
+        image_per_class: Images of each person, K.
     """
 
     labels: np.ndarray

@@ -69,10 +69,19 @@ def joined(count: int, links: np.ndarray) -> np.ndarray:
 
 
 def read_pairs(path: str, pairs_file: str | None = None) -> Pairs:
-    """`.bin` file, a folder with a pairs file in it, or a pairs file, → Pairs.
+    """Opens a verification set.
 
-    A pairs file (the one that `pair_lists.find` finds in the folder unless given) has lines `first second 0|1` with paths below the
-    folder or its `images/`, or is one of those of the published sets that `pair_lists.read` reads.
+    Args:
+        path: `.bin` file, a folder with a pairs file in it, or a pairs file.
+        pairs_file: The one that `pair_lists.find` finds in the folder unless given. Lines `first second 0|1` with paths below the folder
+            or its `images/`, or one of the published lists that `pair_lists.read` reads. Defaults to `None`.
+
+    Returns:
+        The set.
+
+    Raises:
+        FileNotFoundError: There is no such file, or no list in the folder.
+        ValueError: The file is damaged, or a line is no pair.
     """
     path = os.path.expanduser(str(path))
     if os.path.isdir(path):

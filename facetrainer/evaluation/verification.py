@@ -22,7 +22,21 @@ log = logging.getLogger("facetrainer")
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """Result of one set of pairs, with the protocols it was found by."""
+    """Result of one set of pairs, with the protocols it was found by.
+
+    Attributes:
+        name: Of the set.
+        pairs: How many.
+        max_accuracy: At the best threshold on these very pairs.
+        threshold: That threshold.
+        accuracy: 10-fold.
+        std: Deviation over the folds.
+        auc: Area under the curve.
+        eer: Equal-error rate.
+        tar: `{FAR: TAR}` of the rates that the pairs resolve.
+        flip: What became of the mirrored image.
+        sha256: Of the set's file.
+    """
 
     name: str
     pairs: int
@@ -56,9 +70,18 @@ class Verification:
 def verify(
     scores: np.ndarray, same: np.ndarray, name: str = "", flip: bool | str = True, sha256: str = ""
 ) -> Verification:
-    """Scores (n,) and same (n,) → Verification: max and 10-fold accuracy, AUC, EER, TAR@FAR.
+    """Accuracy and rates of scores.
 
-    A rate that the negative pairs cannot resolve (FAR below 1 / negatives) is left out. Where a score is not finite every number is nan.
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person `(n,)`.
+        name: Of the set. Defaults to `""`.
+        flip: What became of the mirrored image. Defaults to `True`.
+        sha256: Of the set's file. Defaults to `""`.
+
+    Returns:
+        Max and 10-fold accuracy, AUC, EER, TAR@FAR. A rate that the negative pairs cannot resolve (FAR below 1 / negatives) is left out;
+            where a score is not finite every number is nan.
     """
     scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
     if not np.isfinite(scores).all():
@@ -110,9 +133,17 @@ def curve_intervals(
 
 
 def scores_of(embeddings: np.ndarray, pca: int = 0, centre: bool = False) -> np.ndarray:
-    """Embeddings (2n, D), pairs in turn → cosines (n,), after `pca` > 0 principal components or subtraction of the mean.
+    """Cosines of pairs.
 
-    Both are learnt on these very embeddings: name it where you print the number. `evaluate(pca=)` learns on the other folds.
+    Components and mean are learnt on these very embeddings: name it where you print the number. `evaluate(pca=)` learns on the other folds.
+
+    Args:
+        embeddings: `(2n, D)`, pairs in turn.
+        pca: Above 0, so many principal components of them. Defaults to `0`.
+        centre: Subtract their mean. Defaults to `False`.
+
+    Returns:
+        Cosines `(n,)`.
     """
     embeddings = unit(embeddings)
     embeddings = (
@@ -124,7 +155,17 @@ def scores_of(embeddings: np.ndarray, pca: int = 0, centre: bool = False) -> np.
 def evaluate_model(
     model: keras.Model, paths: list[str], batch_size: int = 128, flip: bool = True
 ) -> list[Verification]:
-    """Basic model and evaluation sets → results, in order."""
+    """Measures a model on evaluation sets.
+
+    Args:
+        model: Basic model.
+        paths: Evaluation sets.
+        batch_size: Images at a time. Defaults to `128`.
+        flip: Add the mirrored image's embedding. Defaults to `True`.
+
+    Returns:
+        Results, in order.
+    """
     embed = Embedder(model, batch_size)
     sets = [read_pairs(path) for path in paths]
     return [verify(pair_scores(embed(embed.decode(s.images), flip)), s.same, s.name, flip, s.sha256) for s in sets]

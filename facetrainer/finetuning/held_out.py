@@ -47,6 +47,9 @@ def divide(labels: np.ndarray, seed: int = 0) -> Division:
         labels: Person of each image `(n,)`.
         seed: Of the draw.
 
+    Returns:
+        Rows of both parts.
+
     Raises:
         ValueError: Nobody, or one person alone, has two images: nothing could tell whether training helped.
     """

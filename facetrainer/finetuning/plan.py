@@ -79,6 +79,9 @@ def make_plan(counts: np.ndarray, epochs: int | None = None) -> Plan:
         counts: Images of each person `(people,)`.
         epochs: Takes the place of as many as make about 600 steps, 3 at least and 40 at most.
 
+    Returns:
+        The recipe.
+
     Raises:
         ValueError: There are fewer than two people.
     """

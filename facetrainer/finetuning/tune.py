@@ -88,6 +88,9 @@ def finetune(
         workers: Processes that align. Defaults to `1`.
         trusted: Whether the model file may run code. Defaults to `False`.
 
+    Returns:
+        What came of it.
+
     Raises:
         ValueError: The photos are too few to train on or to tell whether it helps, or the model cannot be imported.
     """

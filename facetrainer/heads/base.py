@@ -10,6 +10,12 @@ class Head(distributed.WithTables, keras.layers.Layer):
 
     `gives` names the scores. N is B, or 2·B where images are mixed. A head that draws a part of the classes in training
     gives other columns than class ids. `penalties` are what a step of training adds to the loss, besides the regularisation of weights.
+
+    Args:
+        units: Classes.
+        kernel_regularizer: Of the centers; None for none. Defaults to `None`.
+        seed: Of the initial weights; None draws one. Defaults to `None`.
+        name: Of the layer.
     """
 
     gives = "scores"

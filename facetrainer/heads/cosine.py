@@ -9,9 +9,17 @@ from facetrainer.utils.tensors import unit
 
 
 def cosines(embedding, kernel, axis: int = 0):
-    """(B, D), centers (D, C), or (C, D) with axis=1 → (B, C).
+    """Cosines between embeddings and centers.
 
     The scores are divided by the centers' norms, not the centers: the table may be a thousand times larger than the scores.
+
+    Args:
+        embedding: `(B, D)`.
+        kernel: Centers `(D, C)`, or `(C, D)` with `axis=1`.
+        axis: That of the embedding's width. Defaults to `0`.
+
+    Returns:
+        `(B, C)`.
     """
     square = ops.sum(ops.square(kernel), axis=axis)
     direction = unit(embedding)
@@ -20,9 +28,21 @@ def cosines(embedding, kernel, axis: int = 0):
 
 @keras.saving.register_keras_serializable("face")
 class NormDense(Head):
-    """Cosines between the embedding and each class's center; with `loss_top_k` sub-centers the nearest one counts.
+    """Cosines between the embedding and each class's center.
 
-    (B, D) → (B, units). Weight "norm_dense_w" (D, units · loss_top_k).  Deng et al., ECCV 2020 (sub-center ArcFace), eq. 2.
+    (B, D) → (B, units). Weight "norm_dense_w" (D, units · loss_top_k).
+
+    Args:
+        units: Classes. Defaults to `1000`.
+        kernel_regularizer: Of the centers; None for none. Defaults to `None`.
+        loss_top_k: Sub-centers a class; the nearest counts. Defaults to `1`.
+        append_norm: Refused unless false: losses read the length by name. Defaults to `False`.
+        partial_fc_split: Refused unless 0; use `PartialNormDense`. Defaults to `0`.
+        name: Of the layer. Defaults to `"arcface"`.
+        seed: Of the initial weights; None draws one. Defaults to `None`.
+
+    Reference:
+        Sub-centers: Deng et al., ECCV 2020, eq. 2.
     """
 
     gives = "cosine"

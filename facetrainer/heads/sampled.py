@@ -29,6 +29,14 @@ class PartialNormDense(NormDense):
     among the drawn classes. Outside training all classes count. Where classes are split over devices each draws from its own, as
     many as the batch has labels at the least.
 
+    Args:
+        units: Classes. Defaults to `1000`.
+        kernel_regularizer: Of the centers; None for none. Defaults to `None`.
+        loss_top_k: Sub-centers a class; the nearest counts. Defaults to `1`.
+        sample_rate: Part of the classes that a step trains on. Defaults to `0.1`.
+        name: Of the layer. Defaults to `"arcface"`.
+        seed: Of the initial weights; None draws one. Defaults to `None`.
+
     Reference:
         An et al., CVPR 2022, arXiv:2203.15565, section 3.2.
     """

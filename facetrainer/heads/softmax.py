@@ -8,7 +8,14 @@ from facetrainer.heads.base import Head
 
 @keras.saving.register_keras_serializable("face")
 class SoftmaxHead(Head):
-    """Logits x·W + b."""
+    """Logits x·W + b.
+
+    Args:
+        units: Classes. Defaults to `1000`.
+        name: Of the layer. Defaults to `"softmax_logits"`.
+        kernel_regularizer: Of W; None for none. Defaults to `None`.
+        seed: Of the initial weights; None draws one. Defaults to `None`.
+    """
 
     gives = "logits"
     class_axes = {"kernel": 1, "bias": 0}

@@ -11,9 +11,20 @@ from facetrainer.utils.tensors import last_rows, unit
 class NormDenseVPL(NormDense):
     """`NormDense` whose centers are mixed in training with the last embedding seen of each class.
 
-    From step `start_iters` on a center is (1 − λ) · center + λ · embedding, λ = `vpl_lambda`, where the embedding is at most
-    `allowed_delta` steps old. `batch_size` is not needed any more. On several devices the first one's images are
-    remembered.  Deng et al., CVPR 2021, "Variational Prototype Learning for Deep Face Recognition", eq. 7.
+    From step `start_iters` on a center is (1 − λ) · center + λ · embedding. On several devices the first one's images are remembered.
+
+    Args:
+        batch_size: Not needed any more. Defaults to `None`.
+        units: Classes. Defaults to `1000`.
+        kernel_regularizer: Of the centers; None for none. Defaults to `None`.
+        vpl_lambda: λ, the embedding's share in a center. Defaults to `0.15`.
+        start_iters: First step that mixes. Defaults to `8000`.
+        allowed_delta: Steps that an embedding is remembered. Defaults to `200`.
+        name: Of the layer. Defaults to `"arcface"`.
+        seed: Of the initial weights; None draws one. Defaults to `None`.
+
+    Reference:
+        Deng et al., CVPR 2021, "Variational Prototype Learning for Deep Face Recognition", eq. 7.
     """
 
     by_image = False

@@ -139,7 +139,14 @@ def over_replicas(*values):
 
 
 def sparse(labels):
-    """Labels (B,) as they are, one-hot (B, C) as integers."""
+    """Labels as integers.
+
+    Args:
+        labels: Integers `(B,)`, or one-hot `(B, C)`.
+
+    Returns:
+        Integers `(B,)`.
+    """
     return ops.argmax(labels, -1) if len(labels.shape) == 2 and labels.shape[-1] != 1 else ops.reshape(labels, (-1,))
 
 
@@ -149,9 +156,20 @@ def own(values, labels):
 
 
 def cross_entropy(labels, logits, smoothing: float = 0.0):
-    """Softmax cross-entropy with integer labels.  (B,), (B, C) → (B,)
+    """Softmax cross-entropy with integer labels.
 
-    With smoothing ε the target is 1 − ε + ε/C on the label and ε/C elsewhere (Szegedy et al., arXiv:1512.00567).
+    With smoothing ε the target is 1 − ε + ε/C on the label and ε/C elsewhere.
+
+    Args:
+        labels: Integers `(B,)`.
+        logits: `(B, C)`.
+        smoothing: ε, spread evenly over all classes. Defaults to `0.0`.
+
+    Returns:
+        Values `(B,)`.
+
+    Reference:
+        Smoothing: Szegedy et al., arXiv:1512.00567.
     """
     if not smoothing:
         return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)

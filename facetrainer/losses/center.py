@@ -15,10 +15,18 @@ log = logging.getLogger("facetrainer")
 
 @register
 class CenterLoss(FaceLoss):
-    """½‖x − c‖² to the moving center of the sample's class.  (B,), (B, D) → (B,)   Wen et al., ECCV 2016, eq. 2–4.
+    """½‖x − c‖² to the moving center of the sample's class. (B,), (B, D) → (B,)
 
-    In training each center of the batch moves by α · Σ(x − c) / (1 + n). `num_classes` and `emb_shape` may be left to
-    the trainer; more classes than there are people are as many as there are. `initial_file` is an .npy of centers to begin with.
+    In training each center of the batch moves by α · Σ(x − c) / (1 + n).
+
+    Args:
+        num_classes: How many; found by the trainer unless given, and no more than there are people. Defaults to `None`.
+        emb_shape: Width of the embedding; found by the trainer unless given. Defaults to `None`.
+        alpha: How far a center moves to the mean of its samples. Defaults to `0.5`.
+        initial_file: `.npy` of centers to begin with. Defaults to `None`.
+
+    Reference:
+        Wen et al., ECCV 2016, eq. 2–4.
     """
 
     config, short = ("num_classes", "emb_shape", "alpha"), "center"
@@ -80,7 +88,14 @@ class CenterLoss(FaceLoss):
 
 @register
 class CenterLossCosine(CenterLoss):
-    """1 − cos(x, c) to the moving center of the sample's class.  (B,), (B, D) → (B,)"""
+    """1 − cos(x, c) to the moving center of the sample's class. (B,), (B, D) → (B,)
+
+    Args:
+        num_classes: How many; found by the trainer unless given, and no more than there are people. Defaults to `None`.
+        emb_shape: Width of the embedding; found by the trainer unless given. Defaults to `None`.
+        alpha: How far a center moves to the mean of its samples. Defaults to `0.5`.
+        initial_file: `.npy` of centers to begin with. Defaults to `None`.
+    """
 
     def distance(self, embedding, centers):
         return 1.0 - ops.sum(unit(embedding) * unit(centers), axis=-1)
@@ -88,9 +103,12 @@ class CenterLossCosine(CenterLoss):
 
 @register
 class PrelogitsNormLoss(FaceLoss):
-    """The p-norm of the embedding, Σ(|xᵢ| + 1e-4) at p = 1.  (B,), (B, D) → (B,)   facenet's `prelogits_norm_loss_factor`.
+    """The p-norm of the embedding, Σ(|xᵢ| + 1e-4) at p = 1; facenet's `prelogits_norm_loss_factor`. (B,), (B, D) → (B,)
 
     In a stage `"prelogits_norm_loss_factor": 5e-4` is its weight.
+
+    Args:
+        p: Which norm. Defaults to `1.0`.
     """
 
     config, short = ("p",), "prelogits_norm"

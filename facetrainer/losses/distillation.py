@@ -10,13 +10,29 @@ from facetrainer.utils.tensors import last_rows, unit
 
 
 def distiller_loss_cosine(true_emb, pred_emb):
-    """1 − cos(teacher, student).  (B, D), (B, D) → (B,); teacher values that are not finite count as 0."""
+    """1 − cos(teacher, student).
+
+    Args:
+        true_emb: The teacher's, `(B, D)`; values that are not finite count as 0.
+        pred_emb: The student's, `(B, D)`.
+
+    Returns:
+        Values `(B,)`.
+    """
     true_emb = ops.where(ops.isfinite(true_emb), true_emb, 0.0)
     return 1.0 - ops.sum(unit(true_emb) * unit(pred_emb), axis=-1)
 
 
 def distiller_loss_euclidean(true_emb, pred_emb):
-    """‖teacher − student‖².  (B, D), (B, D) → (B,); teacher values that are not finite count as 0."""
+    """‖teacher − student‖².
+
+    Args:
+        true_emb: The teacher's, `(B, D)`; values that are not finite count as 0.
+        pred_emb: The student's, `(B, D)`.
+
+    Returns:
+        Values `(B,)`.
+    """
     true_emb = ops.where(ops.isfinite(true_emb), true_emb, 0.0)
     return ops.sum(ops.square(pred_emb - true_emb), axis=-1)
 
@@ -127,12 +143,16 @@ class AdaDistillLoss(DistillLoss):
 
 @register
 class DistillKLDivergenceLoss(FaceLoss):
-    """KL(softmax(k · teacher's cosines) ‖ softmax(k · student's)), k = `scale`.  Hinton et al., arXiv:1503.02531, eq. 1.
+    """KL(softmax(k · teacher's cosines) ‖ softmax(k · student's)).
 
-    over="batch": cosines between the images of a batch, of whatever widths the two embeddings are; each anchor's
-        distribution over the other images. (B,), (B, D), (B, T) → (B,)
-    over="classes": the student's cosines to the class centers, and a teacher that gives cosines to the same C classes.
-        (B,), (B, C), (B, C) → (B,)
+    Args:
+        scale: k, the inverse of the temperature. Defaults to `10.0`.
+        over: `"batch"`: cosines between the images of a batch, of whatever widths the two embeddings are; each anchor's distribution over
+            the other images, (B,), (B, D), (B, T) → (B,). `"classes"`: the student's cosines to the class centers, and a teacher that
+            gives cosines to the same C classes, (B,), (B, C), (B, C) → (B,). Defaults to `"batch"`.
+
+    Reference:
+        Hinton et al., arXiv:1503.02531, eq. 1.
     """
 
     config, short = ("scale", "over"), "distill"

@@ -15,8 +15,16 @@ class MarginLoss(FaceLoss):
 
     A margin says in `pull` what takes the place of the target's cosine. Cosines are cut to ±(1 − 1e-7) first, so that value
     and gradient stay finite where rounding carries a cosine past 1. `more` are the outputs in `reads` after the cosine.
-    Other classes whose cosine is above `interclass_filtering_threshold`, probably the same person under another name, count 0
-    instead (An et al., CVPR 2022, arXiv:2203.15565, and arcface_torch's configurations); 0 filters nothing.
+
+    Args:
+        scale: What cosines are multiplied with. Defaults to `1.0`.
+        from_logits: Refused where false: the loss scales cosines itself. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0.0`.
+        interclass_filtering_threshold: Other classes whose cosine is above it count 0, as they are probably the same person under another
+            name; 0 filters nothing. Defaults to `0.0`.
+
+    Reference:
+        Filtering: An et al., CVPR 2022, arXiv:2203.15565, and arcface_torch's configurations.
     """
 
     reads, head, short = ("cosine",), "arcface", "arcface"
@@ -103,7 +111,16 @@ def add_angle(cosine, margin):
 
 @register
 class NormFaceLoss(MarginLoss):
-    """cos θ without a margin.  (B,), (B, C) → (B,)   Wang et al., ACM MM 2017, arXiv:1704.06369, eq. 6."""
+    """cos θ without a margin. (B,), (B, C) → (B,)
+
+    Args:
+        scale: What cosines are multiplied with. Defaults to `64.0`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+
+    Reference:
+        Wang et al., ACM MM 2017, arXiv:1704.06369, eq. 6.
+    """
 
     config, short, main_margin = ("scale", "label_smoothing"), "normface", None
 
@@ -116,10 +133,23 @@ class NormFaceLoss(MarginLoss):
 
 @register
 class ArcfaceLoss(MarginLoss):
-    """cos(m₁θ + m₂) − m₃ on the target.  (B,), (B, C) → (B,)   Deng et al., CVPR 2019, arXiv:1801.07698, eq. 4.
+    """cos(m₁θ + m₂) − m₃ on the target. (B,), (B, C) → (B,)
 
     Where m₁θ + m₂ passes π the cosine would rise again: there the target becomes −2 − cos(m₁θ + m₂), which goes on
     falling, as the InsightFace code does.
+
+    Args:
+        margin1: Factor of the angle, m₁. Defaults to `1.0`.
+        margin2: Added to the angle, m₂, radians. Defaults to `0.5`.
+        margin3: Subtracted from the cosine, m₃. Defaults to `0.0`.
+        scale: What cosines are multiplied with. Defaults to `64.0`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+        interclass_filtering_threshold: Other classes whose cosine is above it count 0, as they are probably the same person under another
+            name; 0 filters nothing. Defaults to `0`.
+
+    Reference:
+        Deng et al., CVPR 2019, arXiv:1801.07698, eq. 4.
     """
 
     config = ("margin1", "margin2", "margin3", "scale", "label_smoothing", "interclass_filtering_threshold")
@@ -139,9 +169,19 @@ class ArcfaceLoss(MarginLoss):
 
 @register
 class ArcfaceLossSimple(MarginLoss):
-    """cos(θ + m) on the target, without an arccos: `add_angle`.  (B,), (B, C) → (B,)   arXiv:1801.07698, eq. 3.
+    """cos(θ + m) on the target, without an arccos: `add_angle`. (B,), (B, C) → (B,)
 
     With `easy_margin` only targets under 90° are pulled, the others stay as they are.
+
+    Args:
+        margin: Added to the angle, m, radians. Defaults to `0.5`.
+        scale: What cosines are multiplied with. Defaults to `64.0`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+        easy_margin: Pull only targets under 90°. Defaults to `False`.
+
+    Reference:
+        Deng et al., CVPR 2019, arXiv:1801.07698, eq. 3.
     """
 
     config = ("margin", "scale", "label_smoothing", "easy_margin")
@@ -157,7 +197,19 @@ class ArcfaceLossSimple(MarginLoss):
 
 @register
 class CosFaceLoss(MarginLoss):
-    """cos θ − m on the target.  (B,), (B, C) → (B,)   Wang et al., CVPR 2018, arXiv:1801.09414, eq. 4."""
+    """cos θ − m on the target. (B,), (B, C) → (B,)
+
+    Args:
+        margin: Subtracted from the target's cosine, m. Defaults to `0.35`.
+        scale: What cosines are multiplied with. Defaults to `64.0`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+        interclass_filtering_threshold: Other classes whose cosine is above it count 0, as they are probably the same person under another
+            name; 0 filters nothing. Defaults to `0`.
+
+    Reference:
+        Wang et al., CVPR 2018, arXiv:1801.09414, eq. 4.
+    """
 
     config, short = ("margin", "scale", "label_smoothing", "interclass_filtering_threshold"), "cosface"
 
@@ -171,9 +223,19 @@ class CosFaceLoss(MarginLoss):
 
 @register
 class AirFaceLoss(MarginLoss):
-    """1 − 2(θ + m)/π on the target.  (B,), (B, C) → (B,)   Li et al., ICCVW 2019, arXiv:1907.12256, eq. 5.
+    """1 − 2(θ + m)/π on the target. (B,), (B, C) → (B,)
 
     The paper writes the other classes 1 − 2θ/π as well (`linear_negatives=True`); Keras_insightface leaves their cosines.
+
+    Args:
+        margin: Added to the angle, m, radians. Defaults to `0.4`.
+        scale: What cosines are multiplied with. Defaults to `64.0`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+        linear_negatives: Write the other classes 1 − 2θ/π too, as the paper does. Defaults to `False`.
+
+    Reference:
+        Li et al., ICCVW 2019, arXiv:1907.12256, eq. 5.
     """
 
     config, short = ("margin", "scale", "label_smoothing", "linear_negatives"), "airface"
@@ -191,10 +253,21 @@ class AirFaceLoss(MarginLoss):
 
 @register
 class SphereFaceLoss(MarginLoss):
-    """(λ cos θ + ψ(θ)) / (1 + λ) on the target, all times ‖x‖.  (B,), (B, C), (B,) → (B,)
+    """(λ cos θ + ψ(θ)) / (1 + λ) on the target, all times ‖x‖. (B,), (B, C), (B,) → (B,)
 
     ψ(θ) = (−1)ᵏ cos(mθ) − 2k with k = ⌊mθ/π⌋ and m = 1…4; λ = max(λ_min, λ_base (1 + γ·step)^−power) falls while training.
-    Liu et al., CVPR 2017, arXiv:1704.08063, eq. 7, and its published settings.
+
+    Args:
+        margin: Whole factor of the angle, m, 1 to 4. Defaults to `4`.
+        lambda_base: λ at the first step. Defaults to `1000.0`.
+        lambda_min: Its least value. Defaults to `5.0`.
+        gamma: How fast it falls. Defaults to `0.12`.
+        power: Exponent of its fall. Defaults to `1.0`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+
+    Reference:
+        Liu et al., CVPR 2017, arXiv:1704.08063, eq. 7, and its published settings.
     """
 
     config = ("margin", "lambda_base", "lambda_min", "gamma", "power", "label_smoothing")
@@ -239,10 +312,18 @@ class SphereFaceLoss(MarginLoss):
 
 @register
 class SphereFaceRLoss(MarginLoss):
-    """cos(min(mθ, π)) on the target, for any m ≥ 1.  (B,), (B, C) → (B,)
+    """cos(min(mθ, π)) on the target, for any m ≥ 1. (B,), (B, C) → (B,)
 
-    The target gets this value with cos θ's gradient. Liu et al., TPAMI 2022, arXiv:2109.05565: SphereFace-R v1 with
-    characteristic gradient detachment.
+    The target gets this value with cos θ's gradient.
+
+    Args:
+        margin: Factor of the angle, m, 1 or more. Defaults to `1.5`.
+        scale: What cosines are multiplied with. Defaults to `30.0`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+
+    Reference:
+        Liu et al., TPAMI 2022, arXiv:2109.05565: SphereFace-R v1 with characteristic gradient detachment.
     """
 
     config, short = ("margin", "scale", "label_smoothing"), "sphereface"
@@ -258,10 +339,19 @@ class SphereFaceRLoss(MarginLoss):
 
 @register
 class CurricularFaceLoss(ArcfaceLossSimple):
-    """Arcface where a class nearer than the pulled target counts cos θ (t + cos θ).  (B,), (B, C) → (B,)
+    """ArcFace where a class nearer than the pulled target counts cos θ (t + cos θ). (B,), (B, C) → (B,)
 
-    t, from `hard_scale` on, is the running mean (1 % a step) of the targets' cosines. Huang et al., CVPR 2020,
-    arXiv:2004.00288, eq. 5, 7 and 10.
+    t, from `hard_scale` on, is the running mean (1 % a step) of the targets' cosines.
+
+    Args:
+        margin: Added to the angle, m, radians. Defaults to `0.5`.
+        scale: What cosines are multiplied with. Defaults to `64.0`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+        hard_scale: Value of t to begin with. Defaults to `0`.
+
+    Reference:
+        Huang et al., CVPR 2020, arXiv:2004.00288, eq. 5, 7 and 10.
     """
 
     config, short = ("margin", "scale", "label_smoothing", "hard_scale"), "curricularface"
@@ -285,10 +375,20 @@ class CurricularFaceLoss(ArcfaceLossSimple):
 
 @register
 class AdaCosLoss(MarginLoss):
-    """cos θ with a scale that follows the training.  (B,), (B, C) → (B,)   Zhang et al., CVPR 2019, arXiv:1905.00292.
+    """cos θ with a scale that follows the training. (B,), (B, C) → (B,)
 
     It begins at √2 log(C − 1) (eq. 12), or at `scale`, and becomes log B / cos(min(max_median, median θ of the targets)),
     B the mean over the batch of Σ exp(scale · cos θ) over the other classes (eq. 15).
+
+    Args:
+        num_classes: How many there are; found by itself unless given. Defaults to `None`.
+        scale: To begin with; 0 for √2 log(C − 1). Defaults to `0`.
+        max_median: Largest angle that the median of the targets counts as, radians. Defaults to `π / 4`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+
+    Reference:
+        Zhang et al., CVPR 2019, arXiv:1905.00292.
     """
 
     config, short, notes = ("num_classes", "scale", "max_median", "label_smoothing"), "adacos", ("adacos_scale",)
@@ -325,10 +425,24 @@ class AdaCosLoss(MarginLoss):
 
 @register
 class MagFaceLoss(MarginLoss):
-    """cos(θ + m(a)) on the target and λ(1/a + a/u²), a the feature norm cut to [l, u].  (B,), (B, C), (B,) → (B,)
+    """cos(θ + m(a)) on the target and λ(1/a + a/u²), a the feature norm cut to [l, u]. (B,), (B, C), (B,) → (B,)
 
     m(a) rises in a straight line from `min_margin` to `max_margin`; with `use_cosface_margin` the target is cos θ − m(a).
-    Meng et al., CVPR 2021, arXiv:2103.06627, eq. 3 and 4.
+
+    Args:
+        min_feature_norm: Length of the embedding, l, at which the margin is least; shorter ones count as l. Defaults to `10.0`.
+        max_feature_norm: Length, u, at which it is greatest. Defaults to `110.0`.
+        min_margin: Margin at l, radians. Defaults to `0.45`.
+        max_margin: Margin at u, radians. Defaults to `0.8`.
+        scale: What cosines are multiplied with. Defaults to `64.0`.
+        regularizer_loss_lambda: Weight of 1/a + a/u², λ. Defaults to `35.0`.
+        use_cosface_margin: Subtract the margin from the cosine. Defaults to `False`.
+        curricular_hard_scale: Refused unless −1; kept for its name. Defaults to `-1`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+
+    Reference:
+        Meng et al., CVPR 2021, arXiv:2103.06627, eq. 3 and 4.
     """
 
     config = (
@@ -366,10 +480,21 @@ class MagFaceLoss(MarginLoss):
 
 @register
 class AdaFaceLoss(MarginLoss):
-    """cos(θ − m·q) − m(1 + q) on the target, q the feature norm's quality.  (B,), (B, C), (B,) → (B,)
+    """cos(θ − m·q) − m(1 + q) on the target, q the feature norm's quality. (B,), (B, C), (B,) → (B,)
 
     q = (‖x‖ − μ)/σ · `margin_alpha`, cut to ±1 and without a gradient; μ and σ are running means over the batches, with the
-    weight `mean_std_alpha` for each new one. Kim et al., CVPR 2022, arXiv:2204.00964, eq. 13–17.
+    weight `mean_std_alpha` for each new one.
+
+    Args:
+        margin: m. Defaults to `0.4`.
+        margin_alpha: Factor of the quality q; the paper's h. Defaults to `0.333`.
+        mean_std_alpha: Weight of a new batch in the running means of the lengths. Defaults to `0.01`.
+        scale: What cosines are multiplied with. Defaults to `64.0`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+
+    Reference:
+        Kim et al., CVPR 2022, arXiv:2204.00964, eq. 13–17.
     """
 
     config = ("margin", "margin_alpha", "mean_std_alpha", "scale", "label_smoothing")
@@ -410,9 +535,21 @@ def _spread(values):
 
 @register
 class ElasticFaceLoss(MarginLoss):
-    """cos(θ + m) or cos θ − m with m drawn anew from N(margin, std) for each sample.  (B,), (B, C) → (B,)
+    """cos(θ + m) or cos θ − m with m drawn anew from N(margin, std) for each sample. (B,), (B, C) → (B,)
 
-    Boutros et al., CVPRW 2022, arXiv:2109.09416, eq. 5 and 6. Outside training every sample gets the mean margin.
+    Outside training every sample gets the mean margin.
+
+    Args:
+        margin: Mean of the margins. Defaults to `0.5`.
+        std: Their standard deviation. Defaults to `0.05`.
+        scale: What cosines are multiplied with. Defaults to `64.0`.
+        use_cosface_margin: Subtract the margin from the cosine; it is added to the angle otherwise. Defaults to `False`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+        seed: Of the draws. Defaults to `0`.
+
+    Reference:
+        Boutros et al., CVPRW 2022, arXiv:2109.09416, eq. 5 and 6.
     """
 
     config = ("margin", "std", "scale", "use_cosface_margin", "label_smoothing", "seed")

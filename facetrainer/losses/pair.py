@@ -66,7 +66,12 @@ def mean_where(values, mask, axis=-1):
 
 
 class TripletLoss(PairLoss):
-    """A pair loss with the margin `alpha`."""
+    """A pair loss with a margin.
+
+    Args:
+        alpha: Margin α. Defaults to `0.35`.
+        distance: `"cosine"` or `"euclidean"`; None for that of the class. Defaults to `None`.
+    """
 
     config, short, notes, main_margin = ("alpha", "distance"), "triplet", ("active_triplets",), "alpha"
 
@@ -81,7 +86,15 @@ class TripletLoss(PairLoss):
 
 @register
 class BatchHardTripletLoss(TripletLoss):
-    """max(0, s(a, hardest n) − s(a, hardest p) + α).  (B,), (B, D) → (B,)   Hermans et al., arXiv:1703.07737, eq. 5."""
+    """max(0, s(a, hardest n) − s(a, hardest p) + α). (B,), (B, D) → (B,)
+
+    Args:
+        alpha: Margin α. Defaults to `0.35`.
+        distance: `"cosine"` or `"euclidean"`; None for that of the class. Defaults to `None`.
+
+    Reference:
+        Hermans et al., arXiv:1703.07737, eq. 5.
+    """
 
     def per_anchor(self, close, same, other):
         positive, negative, both = hardest(close, same, other)
@@ -98,16 +111,26 @@ class BatchHardTripletLoss(TripletLoss):
 
 @register
 class BatchHardTripletLossEuclidean(BatchHardTripletLoss):
-    """`BatchHardTripletLoss` over squared Euclidean distances."""
+    """`BatchHardTripletLoss` over squared Euclidean distances.
+
+    Args:
+        alpha: Margin α. Defaults to `0.35`.
+        distance: `"cosine"` or `"euclidean"`; None for that of the class. Defaults to `None`.
+    """
 
     distance = "euclidean"
 
 
 @register
 class BatchHardTripletLossEuclideanAutoAlpha(BatchHardTripletLossEuclidean):
-    """Euclidean batch-hard where α follows the data: `alpha` times the mean distance of the hardest negatives of the step before.
+    """Euclidean batch-hard where the margin follows the data: `alpha` times the mean distance of the hardest negatives of the step before.
 
-    It begins at `init_auto_alpha`; a name of Keras_insightface's, where it cannot be made.
+    A name of Keras_insightface's, where it cannot be made.
+
+    Args:
+        alpha: Part of the mean distance of the hardest negatives. Defaults to `0.1`.
+        init_auto_alpha: Margin of the first step. Defaults to `1.0`.
+        distance: `"cosine"` or `"euclidean"`; None for that of the class. Defaults to `None`.
     """
 
     config, notes = ("alpha", "init_auto_alpha", "distance"), ("active_triplets", "auto_alpha")
@@ -134,7 +157,11 @@ class BatchHardTripletLossEuclideanAutoAlpha(BatchHardTripletLossEuclidean):
 
 @register
 class ArcBatchHardTripletLoss(BatchHardTripletLoss):
-    """max(0, cos(a, hardest n) − cos(θ(a, hardest p) + α)): the margin is an angle.  (B,), (B, D) → (B,)"""
+    """max(0, cos(a, hardest n) − cos(θ(a, hardest p) + α)): the margin is an angle. (B,), (B, D) → (B,)
+
+    Args:
+        alpha: Margin α, an angle, radians. Defaults to `0.35`.
+    """
 
     config = ("alpha",)
 
@@ -150,9 +177,14 @@ class ArcBatchHardTripletLoss(BatchHardTripletLoss):
 
 @register
 class BatchAllTripletLoss(TripletLoss):
-    """max(0, s(a, n) − s(a, p) + α), mean over the anchor's triplets above 0.   arXiv:1703.07737, eq. 6.
+    """max(0, s(a, n) − s(a, p) + α), mean over the anchor's triplets above 0. (B,), (B, D) → (B,)
 
-    (B,), (B, D) → (B,)
+    Args:
+        alpha: Margin α. Defaults to `0.35`.
+        distance: `"cosine"` or `"euclidean"`; None for that of the class. Defaults to `None`.
+
+    Reference:
+        Hermans et al., arXiv:1703.07737, eq. 6.
     """
 
     def per_anchor(self, close, same, other):
@@ -163,10 +195,16 @@ class BatchAllTripletLoss(TripletLoss):
 
 @register
 class SemiHardTripletLoss(TripletLoss):
-    """max(0, s(a, n) − s(a, p) + α), mean over the anchor's positives, n the nearest negative behind p.
+    """max(0, s(a, n) − s(a, p) + α), mean over the anchor's positives, n the nearest negative behind p. (B,), (B, D) → (B,)
 
-    Where none stands behind p, n is the farthest of all. (B,), (B, D) → (B,)   Schroff et al., CVPR 2015, arXiv:1503.03832,
-    section 3.2.
+    Where none stands behind p, n is the farthest of all.
+
+    Args:
+        alpha: Margin α. Defaults to `0.35`.
+        distance: `"cosine"` or `"euclidean"`; None for that of the class. Defaults to `None`.
+
+    Reference:
+        Schroff et al., CVPR 2015, arXiv:1503.03832, section 3.2.
     """
 
     def per_anchor(self, close, same, other):
@@ -180,9 +218,14 @@ class SemiHardTripletLoss(TripletLoss):
 
 @register
 class SoftMarginTripletLoss(TripletLoss):
-    """log(1 + e^{k (s(a, hardest n) − s(a, hardest p))}) / k, k = `scale`.  (B,), (B, D) → (B,)
+    """log(1 + e^{k (s(a, hardest n) − s(a, hardest p))}) / k. (B,), (B, D) → (B,)
 
-    arXiv:1703.07737, section 2 ("soft margin"), with k = 1 and Euclidean distances there.
+    Args:
+        scale: k. Defaults to `10.0`.
+        distance: `"cosine"` or `"euclidean"`; None for that of the class. Defaults to `None`.
+
+    Reference:
+        Hermans et al., arXiv:1703.07737, section 2 ("soft margin"), with k = 1 and Euclidean distances there.
     """
 
     config, main_margin, notes = ("scale", "distance"), None, ()
@@ -220,12 +263,21 @@ class InOrder:
 
 @register
 class OfflineTripletLoss(InOrder, BatchHardTripletLoss):
-    """`BatchHardTripletLoss` over triplets that the data bring in order."""
+    """`BatchHardTripletLoss` over triplets that the data bring in order.
+
+    Args:
+        alpha: Margin α. Defaults to `0.35`.
+        distance: `"cosine"` or `"euclidean"`; None for that of the class. Defaults to `None`.
+    """
 
 
 @register
 class OfflineArcTripletLoss(InOrder, ArcBatchHardTripletLoss):
-    """`ArcBatchHardTripletLoss` over triplets that the data bring in order."""
+    """`ArcBatchHardTripletLoss` over triplets that the data bring in order.
+
+    Args:
+        alpha: Margin α, an angle, radians. Defaults to `0.35`.
+    """
 
 
 # ---------------------------------------------------------------------------------------------------------- all pairs
@@ -235,7 +287,14 @@ class OfflineArcTripletLoss(InOrder, ArcBatchHardTripletLoss):
 class CircleLoss(PairLoss):
     """log(1 + Σₙ e^{γ αₙ (sₙ − m)} Σₚ e^{−γ αₚ (sₚ − 1 + m)}), α = the distance from the optimum, without a gradient.
 
-    αₙ = [sₙ + m]₊, αₚ = [1 + m − sₚ]₊. (B,), (B, D) → (B,)   Sun et al., CVPR 2020, arXiv:2002.10857, eq. 6–8.
+    αₙ = [sₙ + m]₊, αₚ = [1 + m − sₚ]₊. (B,), (B, D) → (B,)
+
+    Args:
+        margin: m. Defaults to `0.25`.
+        gamma: Scale γ. Defaults to `256.0`.
+
+    Reference:
+        Sun et al., CVPR 2020, arXiv:2002.10857, eq. 6–8.
     """
 
     config, short = ("margin", "gamma"), "circle"
@@ -260,10 +319,18 @@ def log_sum(values, mask):
 
 @register
 class MultiSimilarityLoss(PairLoss):
-    """1/α log(1 + Σₚ e^{−α(s − λ)}) + 1/β log(1 + Σₙ e^{β(s − λ)}) over the pairs that mining keeps.
+    """1/α log(1 + Σₚ e^{−α(s − λ)}) + 1/β log(1 + Σₙ e^{β(s − λ)}) over the pairs that mining keeps. (B,), (B, D) → (B,)
 
     Kept: negatives nearer than the farthest positive + ε, positives farther than the nearest negative − ε.
-    (B,), (B, D) → (B,)   Wang et al., CVPR 2019, arXiv:1904.06627, eq. 7, 8 and 10.
+
+    Args:
+        alpha: Scale of the positives, α. Defaults to `2.0`.
+        beta: Scale of the negatives, β. Defaults to `50.0`.
+        base: λ, the cosine about which both are weighed. Defaults to `0.5`.
+        epsilon: How far mining reaches, ε. Defaults to `0.1`.
+
+    Reference:
+        Wang et al., CVPR 2019, arXiv:1904.06627, eq. 7, 8 and 10.
     """
 
     config, short = ("alpha", "beta", "base", "epsilon"), "multi_similarity"
@@ -283,9 +350,13 @@ class MultiSimilarityLoss(PairLoss):
 
 @register
 class SupConLoss(PairLoss):
-    """−mean over positives of log(e^{s_p/τ} / Σ e^{s/τ}), the sum over all others in the batch.  (B,), (B, D) → (B,)
+    """−mean over positives of log(e^{s_p/τ} / Σ e^{s/τ}), the sum over all others in the batch. (B,), (B, D) → (B,)
 
-    Khosla et al., NeurIPS 2020, arXiv:2004.11362, eq. 2.
+    Args:
+        temperature: τ. Defaults to `0.1`.
+
+    Reference:
+        Khosla et al., NeurIPS 2020, arXiv:2004.11362, eq. 2.
     """
 
     config, short = ("temperature",), "supcon"
@@ -304,7 +375,15 @@ class SupConLoss(PairLoss):
 
 @register
 class AcrTripLoss(ArcfaceLossSimple):
-    """`ArcfaceLossSimple` and `BatchHardTripletLoss(alpha)` in one.  (B,), (B, C), (B, D) → (B,)"""
+    """`ArcfaceLossSimple` and `BatchHardTripletLoss(alpha)` in one. (B,), (B, C), (B, D) → (B,)
+
+    Args:
+        margin: Of ArcFace, radians. Defaults to `0.5`.
+        scale: What cosines are multiplied with. Defaults to `64.0`.
+        from_logits: Always true: the loss takes cosines; for notebooks that pass it. Defaults to `True`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
+        alpha: Margin of the triplets. Defaults to `0.35`.
+    """
 
     config, reads, short = ("margin", "scale", "label_smoothing", "alpha"), ("cosine", "embedding"), "acrtrip"
     needs_groups, by_image = True, False

@@ -9,7 +9,11 @@ from facetrainer.losses.base import FaceLoss, cross_entropy, own, register, spar
 
 @register
 class SoftmaxLoss(FaceLoss):
-    """Softmax cross-entropy.  (B,), (B, C) → (B,)"""
+    """Softmax cross-entropy. (B,), (B, C) → (B,)
+
+    Args:
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0.0`.
+    """
 
     reads, config, head, short = ("logits",), ("label_smoothing",), "softmax", "softmax"
     by_image = True
@@ -27,10 +31,17 @@ class SoftmaxLoss(FaceLoss):
 
 @register
 class MarginSoftmax(FaceLoss):
-    """Cross-entropy after the true class's probability p shrank to (pᵃ + b·p) / 2.  (B,), (B, C) → (B,)
+    """Cross-entropy after the true class's probability p shrank to (pᵃ + b·p) / 2. (B,), (B, C) → (B,)
 
-    a is `power`, b `scale`, as in Keras_insightface. The probabilities are brought back to a sum of 1, in logarithms; with
-    `from_logits` they, times `scale_all`, are taken as logits instead.
+    A loss of Keras_insightface's. The probabilities are brought back to a sum of 1, in logarithms; with `from_logits` they, times
+    `scale_all`, are taken as logits instead.
+
+    Args:
+        power: a. Defaults to `2`.
+        scale: b. Defaults to `0.4`.
+        scale_all: Factor of the probabilities where these are taken as logits. Defaults to `1.0`.
+        from_logits: Take the probabilities as logits. Defaults to `False`.
+        label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0`.
     """
 
     config = ("power", "scale", "scale_all", "from_logits", "label_smoothing")

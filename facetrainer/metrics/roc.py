@@ -10,7 +10,15 @@ import numpy as np
 
 
 class Roc:
-    """The curve of scores (n,) and same (n,): "same" is said where score ≥ threshold."""
+    """The curve of scores: "same" is said where score ≥ threshold.
+
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person `(n,)`.
+
+    Raises:
+        ValueError: A score is not finite, or there is not one for each pair.
+    """
 
     def __init__(self, scores: np.ndarray, same: np.ndarray):
         scores, same = np.asarray(scores), np.asarray(same, bool)

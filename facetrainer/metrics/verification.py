@@ -9,20 +9,41 @@ FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
 def unit(embeddings: np.ndarray) -> np.ndarray:
-    """Rows of length 1; rows of zeros stay zeros."""
+    """Brings rows to length 1.
+
+    Args:
+        embeddings: `(n, D)`.
+
+    Returns:
+        Rows of length 1; rows of zeros stay zeros.
+    """
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
 
 
 def pair_scores(embeddings: np.ndarray) -> np.ndarray:
-    """Embeddings (2n, D), pairs in turn → cosine of each pair (n,)."""
+    """Cosines of pairs.
+
+    Args:
+        embeddings: `(2n, D)`, pairs in turn.
+
+    Returns:
+        Cosine of each pair `(n,)`.
+    """
     embeddings = unit(embeddings)
     return np.sum(embeddings[::2] * embeddings[1::2], axis=1)
 
 
 def best_threshold(scores: np.ndarray, same: np.ndarray) -> tuple[float, float]:
-    """Accuracy at the best of all thresholds, and that threshold ("same" where score ≥ threshold, as everywhere here).
+    """The best of all thresholds on these very pairs.
 
     Every cut between two different scores is tried; among equally good ones the middle one is taken.
+
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person `(n,)`.
+
+    Returns:
+        Accuracy and threshold; "same" is said where score ≥ threshold.
     """
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], same[order]
@@ -54,7 +75,16 @@ def folds_of(count: int, folds: int = 10) -> list[np.ndarray]:
 
 
 def fold_table(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> list[Fold]:
-    """Each fold at the best threshold of the others; with fewer than two folds, at its own."""
+    """Each fold at the best threshold of the others.
+
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person `(n,)`.
+        folds: Consecutive ones. Defaults to `10`.
+
+    Returns:
+        A row a fold; with fewer than two folds, at its own threshold.
+    """
     table = []
     for fold in folds_of(len(same), folds):
         rest = np.setdiff1d(np.arange(len(same)), fold) if len(fold) < len(same) else fold
@@ -72,12 +102,30 @@ def fold_table(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> list[Fo
 
 
 def fold_accuracies(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> np.ndarray:
-    """Accuracy of each fold at the best threshold of the others."""
+    """Accuracy of each fold at the best threshold of the others.
+
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person `(n,)`.
+        folds: Consecutive ones. Defaults to `10`.
+
+    Returns:
+        `(folds,)`.
+    """
     return np.array([fold.accuracy for fold in fold_table(scores, same, folds)])
 
 
 def fold_correct(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> np.ndarray:
-    """Whether each pair (n,) is said rightly at the threshold of the other folds: what two models are compared by."""
+    """Whether each pair is said rightly at the threshold of the other folds: what two models are compared by.
+
+    Args:
+        scores: `(n,)`.
+        same: Whether each pair is of one person `(n,)`.
+        folds: Consecutive ones. Defaults to `10`.
+
+    Returns:
+        bool `(n,)`.
+    """
     thresholds = np.concatenate(
         [
             np.full(len(part), fold.threshold)
@@ -88,9 +136,19 @@ def fold_correct(scores: np.ndarray, same: np.ndarray, folds: int = 10) -> np.nd
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
-    """Which pairs (n,) two models say rightly → pairs that only the first, only the second has right, p of no difference.
+    """McNemar's exact test, two-sided.
 
-    Exact, two-sided: under no difference each of those pairs falls either way with probability ½. McNemar, 1947.
+    Under no difference each of those pairs falls either way with probability ½.
+
+    Args:
+        first: Which pairs one model says rightly, bool `(n,)`.
+        second: Which the other does.
+
+    Returns:
+        Pairs that only the first has right, that only the second has, and p of no difference.
+
+    Reference:
+        McNemar, 1947.
     """
     from scipy.stats import binomtest
 
@@ -104,10 +162,21 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 
 
 def evaluate(embeddings: np.ndarray, actual_issame, nrof_folds: int = 10, pca: int = 0):
-    """facenet's `evaluate`, as InsightFace's verification.py has it → tpr, fpr, accuracies, val, val_std, far.
+    """facenet's `evaluate`, as InsightFace's verification.py has it.
 
-    Embeddings (2n, D) of length 1, squared distances, thresholds 0 … 4 in steps of 0.01, for VAL@FAR=1e-3 in steps of 0.001;
-    "same" where distance < threshold. Schroff et al., 2015, section 4.
+    Squared distances, thresholds 0 … 4 in steps of 0.01, for VAL@FAR=1e-3 in steps of 0.001; "same" where distance < threshold.
+
+    Args:
+        embeddings: `(2n, D)` of length 1, pairs in turn.
+        actual_issame: Whether each pair is of one person `(n,)`.
+        nrof_folds: Consecutive folds. Defaults to `10`.
+        pca: See `calculate_roc`. Defaults to `0`.
+
+    Returns:
+        tpr, fpr, accuracies, val, val_std, far.
+
+    Reference:
+        Schroff et al., 2015, section 4.
     """
     first, second = embeddings[::2], embeddings[1::2]
     tpr, fpr, accuracy = calculate_roc(np.arange(0, 4, 0.01), first, second, actual_issame, nrof_folds, pca)
@@ -116,9 +185,18 @@ def evaluate(embeddings: np.ndarray, actual_issame, nrof_folds: int = 10, pca: i
 
 
 def calculate_roc(thresholds, embeddings1, embeddings2, actual_issame, nrof_folds: int = 10, pca: int = 0):
-    """→ tpr and fpr (thresholds,), means over folds, accuracy (folds,) at the first best threshold of the other folds.
+    """facenet's curve and 10-fold accuracy.
 
-    `pca` > 0: so many principal components of the other folds' embeddings, and length 1 again.
+    Args:
+        thresholds: Squared distances to try `(t,)`.
+        embeddings1: `(n, D)`, of length 1.
+        embeddings2: `(n, D)`.
+        actual_issame: Whether each pair is of one person `(n,)`.
+        nrof_folds: Consecutive folds. Defaults to `10`.
+        pca: Above 0, so many principal components of the other folds' embeddings, and length 1 again. Defaults to `0`.
+
+    Returns:
+        True- and false-positive rates `(t,)`, means over folds, and accuracies `(folds,)` at the first best threshold of the other folds.
     """
     same = np.asarray(actual_issame, bool)[: len(embeddings1)]
     counts = _GridCounts(thresholds, _distances(embeddings1, embeddings2), same, nrof_folds)
@@ -138,9 +216,20 @@ def calculate_roc(thresholds, embeddings1, embeddings2, actual_issame, nrof_fold
 
 
 def calculate_val(thresholds, embeddings1, embeddings2, actual_issame, far_target: float = 1e-3, nrof_folds: int = 10):
-    """→ VAL, its standard deviation over folds, and FAR, at the threshold where the other folds have FAR `far_target`.
+    """facenet's VAL at the threshold where the other folds have a stated FAR.
 
     Between two thresholds of the grid the line is followed; where the target is never reached the threshold is 0.
+
+    Args:
+        thresholds: Squared distances to try `(t,)`.
+        embeddings1: `(n, D)`, of length 1.
+        embeddings2: `(n, D)`.
+        actual_issame: Whether each pair is of one person `(n,)`.
+        far_target: FAR that the threshold is set for. Defaults to `0.001`.
+        nrof_folds: Consecutive folds. Defaults to `10`.
+
+    Returns:
+        VAL, its standard deviation over folds, and FAR.
     """
     same = np.asarray(actual_issame, bool)[: len(embeddings1)]
     distance = _distances(embeddings1, embeddings2)
@@ -154,7 +243,16 @@ def calculate_val(thresholds, embeddings1, embeddings2, actual_issame, far_targe
 
 
 def calculate_accuracy(threshold, dist, actual_issame):
-    """→ tpr, fpr, accuracy of "same" where distance < threshold."""
+    """facenet's rates at a threshold.
+
+    Args:
+        threshold: "same" is said where distance < threshold.
+        dist: Squared distances `(n,)`.
+        actual_issame: Whether each pair is of one person `(n,)`.
+
+    Returns:
+        True-positive rate, false-positive rate, accuracy.
+    """
     said, same = np.less(dist, threshold), np.asarray(actual_issame, bool)
     return (
         _share(np.sum(said & same), np.sum(same)),
@@ -164,7 +262,16 @@ def calculate_accuracy(threshold, dist, actual_issame):
 
 
 def calculate_val_far(threshold, dist, actual_issame):
-    """→ part of the same-pairs, and of the others, with distance < threshold."""
+    """facenet's VAL and FAR at a threshold.
+
+    Args:
+        threshold: "same" is said where distance < threshold.
+        dist: Squared distances `(n,)`.
+        actual_issame: Whether each pair is of one person `(n,)`.
+
+    Returns:
+        Part of the same-pairs, and of the others, below the threshold.
+    """
     return calculate_accuracy(threshold, dist, actual_issame)[:2]
 
 

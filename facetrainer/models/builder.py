@@ -19,13 +19,31 @@ def buildin_models(
     stem_model, dropout=1, emb_shape=512, input_shape=(112, 112, 3), output_layer="GDC", bn_momentum=0.99, bn_epsilon=0.001,
     add_pointwise_conv=False, pointwise_conv_act="relu", use_bias=False, scale=True, weights=None, **kwargs,
 ) -> keras.Model:  # fmt: skip
-    """Backbone name or model → basic model, (B, H, W, C) normalised images → (B, emb_shape).
+    """Makes a basic model: backbone and tail.
 
-    `output_layer`: "E" BN, dropout, flatten, dense (InsightFace); "F" the same without the BN; "GAP" mean over the map;
-    "GDC" depthwise convolution over the whole map (MobileFaceNet); "GNAP" mean over the map, every place as strong as the
-    others (InsightFace; its mean length is the image's here, not the batch's, so that an embedding does not depend on its
-    neighbours); and with no batch norm at the end "G", BN and dense, and "H", dense alone. `dropout` 0 or 1 is none. `bn_momentum` and
-    `bn_epsilon` go to every BatchNormalization when they differ from the defaults. `weights="imagenet"` downloads.
+    Args:
+        stem_model: Name of a backbone, or a model from image to feature map.
+        dropout: Part that is left out before the embedding; 0 or 1 is none. Defaults to `1`.
+        emb_shape: Width of the embedding. Defaults to `512`.
+        input_shape: `(height, width, channels)`. Defaults to `(112, 112, 3)`.
+        output_layer: `"E"` BN, dropout, flatten, dense, BN (InsightFace); `"F"` the same without the first BN; `"GAP"` mean over the map;
+            `"GDC"` depthwise convolution over the whole map (MobileFaceNet); `"GNAP"` mean over the map, every place as strong as the
+            others (InsightFace; its mean length is the image's here, not the batch's, so that an embedding does not depend on its
+            neighbours); and with no batch norm at the end `"G"`, BN and dense, and `"H"`, dense alone. Defaults to `"GDC"`.
+        bn_momentum: Of every batch norm, where it differs from the default. Defaults to `0.99`.
+        bn_epsilon: Likewise. Defaults to `0.001`.
+        add_pointwise_conv: Add a 1×1 convolution before the tail, 512 channels; -1 for half of the map's. Defaults to `False`.
+        pointwise_conv_act: Its activation. Defaults to `"relu"`.
+        use_bias: Of the embedding's layer. Defaults to `False`.
+        scale: Whether the last batch norm has one. Defaults to `True`.
+        weights: `"imagenet"` downloads them. Defaults to `None`.
+        **kwargs: Options of the backbone.
+
+    Returns:
+        Basic model, normalised images `(B, H, W, C)` → embeddings `(B, emb_shape)`.
+
+    Raises:
+        ValueError: A name or option is unknown; the message has the nearest known one.
     """
     if output_layer not in TAILS:
         raise ValueError(f"output_layer: expected one of {', '.join(TAILS)}. Received: {output_layer!r}")

@@ -21,11 +21,18 @@ class Mean(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("face")
 class FaceModel(keras.Model):
-    """Embedder + head + the losses ("terms") of one stage.  (B, H, W, C) images → embedding (B, D).
+    """Embedder + head + the losses ("terms") of one stage. (B, H, W, C) images → embedding (B, D).
 
     uint8 images are normalised here, (x − 127.5) / 128; floating-point ones are taken as they are. Logs: loss, accuracy
     (without a margin), target_cosine, each term by its name when there are several, what the losses note, embedding_spread
     (1 − ‖mean of the unit embeddings‖², 0 when all faces fall on one point), regular_loss when there is one.
+
+    Args:
+        embedder: Basic model.
+        head: See `heads`; None where no loss needs one. Defaults to `None`.
+        terms: The losses. Defaults to `()`.
+        term_weights: A weight each; 1 unless given. Defaults to `None`.
+        name: Of the model. Defaults to `"face_model"`.
     """
 
     def __init__(self, embedder, head=None, terms=(), term_weights=None, name="face_model"):

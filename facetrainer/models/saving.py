@@ -26,6 +26,9 @@ def load(path: str, custom_objects: dict | None = None, compile: bool = True, tr
         trusted: Leaves out the look at the file (see `models.vetting`) and lets Keras run what the file brings along, as Lambda layers. For
             files of your own. Defaults to `False`.
 
+    Returns:
+        The model.
+
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, or holds more than a network.
@@ -145,9 +148,18 @@ def _functional(model):
 
 
 def split(model: keras.Model, layer: int | None = None) -> tuple[keras.Model, Head | None]:
-    """Any saved or built model → (basic model, head or None).
+    """Takes a full model apart.
 
-    The embedding is the output of layer `layer`, or of the layer named "embedding" among the last five.
+    Args:
+        model: Any saved or built model.
+        layer: Index of the layer that gives the embedding; the one called "embedding" among the last five unless given. Defaults to
+            `None`.
+
+    Returns:
+        Basic model, and head or None.
+
+    Raises:
+        ValueError: No such layer is there.
     """
     if isinstance(model, FaceModel):
         return model.embedder, model.head

@@ -118,6 +118,9 @@ def detector(name: str = "mtcnn", min_face: int = 40, max_side: int = 1024) -> D
         min_face: Pixels; smaller faces, after shrinking, are not looked for ("mtcnn") or left out.
         max_side: Photos whose longer side is over this many pixels are shrunk before. Their faces come in the photo's own pixels.
 
+    Returns:
+        It finds `Detected` faces on a photo.
+
     Raises:
         ValueError: The name is none of these.
         FileNotFoundError: There is no such file.

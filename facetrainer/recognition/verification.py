@@ -45,6 +45,9 @@ def verify(
         threshold: Takes the place of that of the model's thresholds file.
         **options: Further arguments of `FaceReader`.
 
+    Returns:
+        What the model says about the two.
+
     Raises:
         ValueError: A photo cannot be read, or shows nobody or several people of one size; the thresholds file cannot tell `far`.
     """

@@ -17,12 +17,19 @@ from facetrainer.weights import mxnet, onnx, saved_model, torch_state
 
 
 def import_weights(path: str, input_shape: tuple[int, int, int] = (112, 112, 3), trusted: bool = False) -> keras.Model:
-    """File of another program → basic model of images (x − 127.5) / 128.
+    """Makes a basic model of another program's file; none of torch, onnx and mxnet is needed.
 
-    arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large, vit_*) and `.onnx` exports of its networks, MXNet's
-    `model-symbol.json` or `model-0000.params` (both in one folder), Keras_insightface's `.h5`, SavedModel folders of
-    Keras 2. None of torch, onnx and mxnet is needed.
-    ValueError says what is not known. `trusted`: see `models.load`, for `.h5` and `.keras`.
+    Args:
+        path: arcface_torch's `.pt` / `.pth` state dicts (r18 … r200, mbf, mbf_large, vit_*) and `.onnx` exports of its networks, MXNet's
+            `model-symbol.json` or `model-0000.params` (both in one folder), Keras_insightface's `.h5`, SavedModel folders of Keras 2.
+        input_shape: `(height, width, channels)`, for files that do not tell. Defaults to `(112, 112, 3)`.
+        trusted: See `models.load`, for `.h5` and `.keras`. Defaults to `False`.
+
+    Returns:
+        Basic model of images `(x − 127.5) / 128`.
+
+    Raises:
+        ValueError: The file is damaged or of a kind that is not known.
     """
     with _told(path):
         return _imported(path, input_shape, trusted)

@@ -90,6 +90,9 @@ def open_store(path: str | None) -> Store:
     Args:
         path: Folder; "qdrant:FOLDER" for Qdrant inside this process, "qdrant:http://host:6333/name" for a server; None for memory alone.
 
+    Returns:
+        The store.
+
     Raises:
         ValueError: The folder holds other things, or a damaged gallery.
         ImportError: Qdrant's client is missing.
