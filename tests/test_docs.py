@@ -148,23 +148,22 @@ def public():
 
 
 def lacks(thing):
-    """What the docstring of a function or class does not tell."""
-    doc = inspect.getdoc(thing) or ""
-    told = "".join(re.findall(r"^(?:Args|Attributes):\n((?:[ ]+.*\n|\n)*)", doc + "\n", re.MULTILINE))
-    function = thing.__init__ if inspect.isclass(thing) else thing
-    names = [
-        one for one in inspect.signature(function).parameters if one not in ("self", "args", "kwargs", "name", "dtype")
-    ]
-    found = [name for name in names if not re.search(rf"(?<![\w`]){name}(?:,[ \w,]+)?:", told)]
-    if (
-        not inspect.isclass(thing)
-        and names
-        and "Returns:" not in doc
-        and "Yields:" not in doc
-        and gives_something(thing)
-    ):
-        found.append("Returns")
-    return found if doc else ["everything"]
+    """What the docstring of a function or class does not tell, or tells of nothing."""
+    doc, is_class = inspect.getdoc(thing) or "", inspect.isclass(thing)
+    signature = inspect.signature(thing.__init__ if is_class else thing).parameters
+    names = [one for one in signature if one not in ("self", "args", "kwargs", "name", "dtype")]
+    arguments, attributes = section(doc, "Args"), section(doc, "Attributes")
+    found = [one for one in names if not re.search(rf"(?<![\w`]){one}(?:,[ \w,]+)?:", arguments + attributes)]
+    documented = re.findall(r"^    \*{0,2}(\w+)(?:, \w+)*:", arguments, re.MULTILINE)
+    found += [f"no argument {one}" for one in documented if one not in signature and "kwargs" not in signature]
+    untold = (
+        not is_class and names and not re.search("^(Returns|Yields):", doc, re.MULTILINE) and gives_something(thing)
+    )
+    return [*found, *(["Returns"] if untold else [])] if doc else ["everything"]
+
+
+def section(doc, name):
+    return "".join(re.findall(rf"^{name}:\n((?:[ ]+.*\n|\n)*)", doc + "\n", re.MULTILINE))
 
 
 def gives_something(function):

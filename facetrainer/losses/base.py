@@ -11,7 +11,14 @@ EPSILON = 1e-7
 
 
 def register(cls):
-    """Class decorator: saved models and `losses.get` find the loss by its name."""
+    """Class decorator: saved models and `losses.get` find the loss by its name.
+
+    Args:
+        cls: The loss.
+
+    Returns:
+        The same class.
+    """
     registry.add(REGISTRY, cls.__name__, cls, "loss")
     return keras.saving.register_keras_serializable("face")(cls)
 
