@@ -206,6 +206,8 @@ def face(person: Identity, rng: np.random.Generator) -> np.ndarray:
 
 # ------------------------------------------------------------------------------------------------------------ a data set
 
+FOLDS = 10
+
 
 def people(count: int, images: int, seed: int) -> list[list[bytes]]:
     """`images` JPEGs of each of `count` new people."""
@@ -235,7 +237,7 @@ def pairs(count: int, images: int, folds: int, seed: int, pairs_a_fold: int = 20
     return found
 
 
-def folder(root: str, count: int, images: int, seed: int, folds: int = 10) -> str:
+def folder(root: str, count: int, images: int, seed: int, folds: int = FOLDS) -> str:
     """People as folders `person/0.jpg` with a pairs.txt: what evaluation reads → root."""
     for number, mine in enumerate(people(count, images, seed)):
         os.makedirs(os.path.join(root, f"person_{number:03d}"))
@@ -249,10 +251,25 @@ def folder(root: str, count: int, images: int, seed: int, folds: int = 10) -> st
 
 
 def dataset(train_people: int = 400, held_out_people: int = 100, images: int = 10, seed: int = 0) -> tuple[str, str]:
-    """Draw once, outside the checkout → (directory with train.rec, folder of held-out people with pairs.txt).
+    """Draws a data set, once: it is kept in `FACE_CACHE`, or in the user's cache folder.
 
-    Cached in `FACE_CACHE`, or in the user's cache directory.
+    Args:
+        train_people: To train on. Defaults to `400`.
+        held_out_people: Others, to measure on. Defaults to `100`.
+        images: Of each. Defaults to `10`.
+        seed: Of all draws. Defaults to `0`.
+
+    Returns:
+        Folder with train.rec; folder of the held-out people with pairs.txt.
+
+    Raises:
+        ValueError: There are too few people or images to train on or for ten folds of different people.
     """
+    if train_people < 2 or held_out_people < 2 * FOLDS or images < 2:
+        raise ValueError(
+            f"draw.dataset: expected 2 people or more to train on, {2 * FOLDS} or more held out (two for each of {FOLDS} folds), and "
+            f"2 images or more of each. Received: {train_people}, {held_out_people}, {images}"
+        )
     root = os.path.join(cached.folder(), f"drawn_v{VERSION}_{train_people}_{held_out_people}_{images}_{seed}")
     if not os.path.isdir(root):
         part = f"{root}.part{os.getpid()}"

@@ -209,3 +209,13 @@ def test_lfw_train_rec(real):
     assert (len(faces.source), faces.classes) == (8761, 3369)
     image = data.decode(faces.source.read(0), (112, 112))
     assert cv2.Laplacian(image, cv2.CV_64F).var() > 1 and len(set(faces.source.labels)) == 3369
+
+
+def test_too_few_drawn_people_are_told_in_words():
+    from facetrainer.data import synthetic
+
+    for counts in ((1, 20, 2), (5, 12, 2), (5, 20, 1)):
+        with pytest.raises(
+            ValueError, match="draw.dataset: expected 2 people or more to train on, 20 or more held out"
+        ):
+            synthetic.dataset(*counts)
