@@ -11,6 +11,7 @@ COMMANDS = {
     "prepare": "faces in: records, folders, photos and lists into training data",
     "evaluate": "accuracy on sets of pairs: LFW, CFP-FP, AgeDB-30, your own",
     "report": "a study of models on a page: HTML, PDF, LaTeX",
+    "compare": "training runs beside each other: results, curves, settings, a paired test",
     "ijb": "IJB-B and IJB-C, 1:1 and 1:N",
     "identify": "one-to-many search: TinyFace, MegaFace, your own gallery",
     "folder": "who is taken for whom in a folder of people",

@@ -21,7 +21,8 @@ def call(
         argv: Arguments; those of the process unless given.
 
     Returns:
-        0 when the work is done, 1 where it failed, with one line on standard error; with `--debug` the exception is raised instead.
+        0 when the work is done, also where whoever read the output has enough of it; 1 where it failed, with one line on standard error,
+        with `--debug` the exception is raised instead; 130 where it was interrupted.
 
     Raises:
         SystemExit: With 2, where the call is wrong.
@@ -33,6 +34,11 @@ def call(
     debug = arguments.__dict__.pop("debug")
     try:
         work(arguments)
+    except BrokenPipeError:  # of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return 130
     except (ValueError, OSError, ImportError, ArithmeticError) as error:
         if debug:
             raise

@@ -67,6 +67,27 @@ def history(values: dict[str, list], path: str | None = None) -> Figure:
     return _done(figure, path)
 
 
+def over_each_other(panels: dict[str, dict[str, list]], path: str | None = None) -> Figure:
+    """Numbers by epoch of several runs.
+
+    Args:
+        panels: `{title: {run: values}}`; None where an epoch has no value.
+        path: File to write.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = _axes(len(panels), columns=2)
+    for panel, (title, lines) in zip(axes, panels.items(), strict=True):
+        for name, values in lines.items():
+            line = np.array([np.nan if one is None else one for one in values], float)
+            panel.plot(np.arange(1, len(line) + 1), line, marker="o", markersize=3, label=text(name))
+        panel.set(title=text(title), xlabel="epoch")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize="small")
+    return _done(figure, path)
+
+
 def roc(curves: dict[str, tuple], path: str | None = None, least: float = 0.0, title: str = "ROC") -> Figure:
     """Receiver operating characteristics on a logarithmic axis.
 

@@ -76,3 +76,19 @@ def test_a_console_without_arrows_shows_others(record):
     assert done.returncode == 0 and done.stdout.decode("cp1252").split("\n")[0] == "c -> d × alpha"
     done, _ = call(sys.executable, "-m", "facetrainer", "train", "--help", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert done.returncode == 0 and done.stdout.isascii()
+
+
+def test_whoever_reads_no_further_is_no_error():
+    line = f"{sys.executable} -m facetrainer recipes | head -1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], cwd=ROOT, capture_output=True, timeout=120)
+    assert done.returncode == 0 and done.stderr == b"" and done.stdout
+
+
+def test_an_interrupt_is_a_line(capsys):
+    from facetrainer.cli import run
+
+    def stopped(a):
+        raise KeyboardInterrupt
+
+    assert run.call(run.describe("x", None), stopped, []) == 130
+    assert capsys.readouterr().err.endswith(": interrupted\n")
