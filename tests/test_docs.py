@@ -11,13 +11,16 @@ import subprocess
 import sys
 import textwrap
 
+import cv2
 import keras
+import numpy as np
 import pytest
 from helpers import ROOT
 
 import facetrainer
-from facetrainer import losses
+from facetrainer import losses, models
 from facetrainer.cli import main
+from facetrainer.data.images import decode
 
 DOCS = glob.glob(f"{ROOT}/docs/**/*.md", recursive=True)
 OTHERS = [f"{ROOT}/{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")]
@@ -129,6 +132,21 @@ def test_a_loss_of_ones_own(workdir):
     finally:
         for name in [name for name in losses.REGISTRY if "kind" in str(name).lower()]:
             losses.REGISTRY.pop(name)
+
+
+@pytest.mark.parametrize("form, name", [("onnx", "face.onnx"), ("litert", "face.tflite")])
+def test_an_exported_file_needs_no_package_of_ours(form, name, people, workdir):
+    from facetrainer.cli import convert
+
+    embedder = models.buildin_models("r_tiny", emb_shape=8)
+    embedder.save("face.keras")
+    crop = decode(people[0][0], (112, 112))
+    assert cv2.imwrite("crop.png", crop[:, :, ::-1])
+    assert convert.main(["export", "face.keras", "--to", form, "-o", name]) == 0
+    names = {}
+    exec(code_with("docs/guides/models.md", name), names)
+    wanted = keras.ops.convert_to_numpy(embedder((crop[None].astype("float32") - 127.5) / 128))[0]
+    np.testing.assert_allclose(names["embedding"], wanted / np.linalg.norm(wanted), atol=1e-4)
 
 
 PACKAGES = "backbones data evaluation finetuning heads losses metrics models optimizers preparing recognition reporting training weights"

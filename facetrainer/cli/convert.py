@@ -4,6 +4,7 @@ python convert.py import ms1mv3_r100.pt -o r100.keras
 python convert.py export r100.keras --to litert --quantize int8 --data /datasets/faces_emore --bin lfw.bin
 python convert.py bench mobilefacenet ghostnet r50 --forms litert litert-int8 onnx --threads 1 4
 python convert.py info r100.keras
+python convert.py card r100_int8.tflite
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 from facetrainer.utils.optional import need
 
+cards = later("facetrainer.reporting.card")
 backbones, count = later("facetrainer.backbones"), later("facetrainer.backbones.count")
 compare, timing = later("facetrainer.evaluation.comparison"), later("facetrainer.evaluation.timing")
 exporters, files = later("facetrainer.weights.exporters"), later("facetrainer.utils.files")
@@ -61,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--unit-length", action="store_true", help="divides embeddings by their length")
     one.add_argument("--batch", type=int, help="fixed number of images (default: any; litert 1)")
+    one.add_argument("--licence", metavar="TEXT", help="of the weights, for the .json beside the file and its card")
     one.set_defaults(work=export)
 
     one = commands.add_parser("bench", help="size and milliseconds on this CPU")
@@ -78,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("info", help="input, embedding, preprocessing, head, parameters")
     one.add_argument("file")
     one.set_defaults(work=info)
+
+    one = commands.add_parser("card", help="a page of an exported file, from the .json beside it")
+    one.add_argument("file", help="what export has written")
+    one.add_argument("-o", "--output", help="default: {file}.md")
+    one.set_defaults(work=card)
     for one in commands.choices.values():
         run.add_trusted(one)
     return whole
@@ -137,9 +145,23 @@ def export(a) -> None:
         "input": _input_text(model, not a.normalised_input), "embedding": model.output_shape[-1], "unit length": a.unit_length,
         "form": a.to, "quantize": a.quantize, "from": os.path.abspath(a.model),
         "sha256": None if os.path.isdir(a.model) else files.sha256_of(a.model), **_compared(model, output, found, a.bin),
+        **cards.sidecar(a.model, tuple(model.input_shape[1:3]), not a.normalised_input, a.licence),
     }  # fmt: skip
-    with open(f"{output.rstrip('/')}.json", "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1)
+    files.write_json(f"{output.rstrip('/')}.json", report, indent=1)
+
+
+def card(a) -> None:
+    """`card`: write a page of what export has written."""
+    path = f"{a.file.rstrip('/')}.json"
+    try:
+        about = json.loads(files.read_bytes(path))
+        text = cards.page(about, os.path.basename(a.file.rstrip("/")))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} tells too little ({error}): export the file anew.") from None
+    output = a.output or f"{a.file.rstrip('/')}.md"
+    with files.replacing(output) as part, open(part, "w", encoding="utf-8") as file:
+        file.write(text)
+    print(output)
 
 
 def _compared(model, output, found, pairs_file):
