@@ -21,6 +21,7 @@ from facetrainer.utils.lazy import later
 
 dry_run, page = later("facetrainer.reporting.dry_run"), later("facetrainer.reporting.page")
 legacy, tables = later("facetrainer.training.legacy"), later("facetrainer.reporting.tables")
+rate_finder, plots = later("facetrainer.training.rate_finder"), later("facetrainer.reporting.plots")
 schedule, verification = later("facetrainer.training.schedule"), later("facetrainer.evaluation.verification")
 
 
@@ -42,6 +43,11 @@ def parser() -> argparse.ArgumentParser:
         help="keywords of Train, over the recipe's",
     )
     main.add_argument("--dry-run", action="store_true", help="print stages, steps, learning rate and memory, and stop")
+    main.add_argument(
+        "--find-rate",
+        metavar="PNG",
+        help="train the first stage on some batches while the rate grows, draw the loss, and stop",
+    )
     devices.add(main)
     return main
 
@@ -59,6 +65,11 @@ def _work(a):
 def _run(a):
     keywords, sch = recipe.load(a.recipe, recipe.read_settings(a.settings))
     schedule.parse_schedule(sch)
+    if a.find_rate:
+        found = rate_finder.find_rate(keywords, sch[0])
+        plots.growing_rate(found.rates, found.losses, found.best, a.find_rate)
+        print(f"{a.find_rate}: a rate to begin with is {found.best:.2g}")
+        return
     trainer = legacy.Train(**keywords)
     if a.dry_run:
         print(dry_run.describe(trainer, sch))

@@ -88,6 +88,17 @@ def over_each_other(panels: dict[str, dict[str, list]], path: str | None = None)
     return _done(figure, path)
 
 
+def growing_rate(values: np.ndarray, losses: np.ndarray, best: float, path: str | None = None) -> Figure:
+    """The loss over a growing learning rate, and the rate to begin with."""
+    figure, (axes,) = _axes(1)
+    axes.plot(values, losses)
+    axes.axvline(best, linestyle="--", color="gray", label=f"begin with {best:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, running mean", title="learning rate")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return _done(figure, path)
+
+
 def roc(curves: dict[str, tuple], path: str | None = None, least: float = 0.0, title: str = "ROC") -> Figure:
     """Receiver operating characteristics on a logarithmic axis.
 

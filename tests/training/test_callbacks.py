@@ -1,9 +1,13 @@
 import json
 import math
+import os
 
+import keras
 import numpy as np
 import pytest
+from helpers import tiny_model
 
+from facetrainer import losses
 from facetrainer.training import callbacks as cb
 from facetrainer.training.state import Progress
 
@@ -92,3 +96,34 @@ def test_checkpoints_in_time_never_stand_behind_the_last_batch():
     assert done == [3]
     callback.on_epoch_end(4)
     assert done == [3, 6]
+
+
+def test_a_log_keeps_columns_of_all_stages(tmp_path):
+    for kind in ("csv", "jsonl"):
+        path = str(tmp_path / f"run.{kind}")
+        log = cb.EpochLog(path)
+        log.on_epoch_end(0, {"loss": 3.0})
+        log.on_epoch_end(1, {"loss": 2.0, "triplet_loss": 0.1})
+        again = cb.EpochLog(path)  # a new process trains the second epoch again
+        again.on_epoch_end(1, {"loss": 2.5, "triplet_loss": 0.2})
+        again.on_epoch_end(2, {"lr": 0.1})
+        text = open(path).read()
+        if kind == "csv":
+            assert text.splitlines() == ["epoch,loss,triplet_loss,lr", "1,3.0,,", "2,2.5,0.2,", "3,,,0.1"]
+        else:
+            assert [json.loads(line) for line in text.splitlines()][1] == {"epoch": 2, "loss": 2.5, "triplet_loss": 0.2}
+    with pytest.raises(ValueError, match="ending in .csv or .jsonl"):
+        cb.EpochLog("run.txt")
+
+
+def test_a_rate_is_found(record, workdir):
+    from facetrainer.training.rate_finder import find_rate
+
+    net = tiny_model()
+    before = net.get_weights()
+    keywords = {"data_path": record, "save_path": "x.keras", "basic_model": net, "batch_size": 8}
+    stage = {"loss": losses.ArcfaceLoss(scale=16), "epoch": 1, "optimizer": keras.optimizers.SGD(0.1)}
+    found = find_rate(keywords, stage, steps=40)
+    assert 1e-5 < found.best < 1 and len(found.rates) == len(found.losses) > 10
+    assert found.rates[-1] > 10 * found.rates[0] and not os.path.exists("checkpoints")
+    np.testing.assert_array_equal(net.get_weights()[0], before[0])
