@@ -17,7 +17,8 @@ def show_messages() -> None:
     handler = logging.StreamHandler(_Stdout())
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    if log.level == logging.NOTSET:  # a level that the user has set stays
+        log.setLevel(logging.INFO)
     log.propagate = False  # libraries may set up logging of their own later
 
 

@@ -4,10 +4,8 @@ import os
 import subprocess
 import sys
 
-import nbformat
 import pytest
 from helpers import ROOT
-from nbclient import NotebookClient
 
 from facetrainer import training as train
 from facetrainer.cli import recipe
@@ -97,12 +95,3 @@ def test_help_has_an_example(command, example):
         [sys.executable, os.path.join(ROOT, command), "--help"], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0 and example in done.stdout
-
-
-def test_notebook_runs_from_top_to_bottom(workdir, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", ROOT)
-    monkeypatch.setenv("FACE_CACHE", str(workdir / "cache"))
-    notebook = nbformat.read(os.path.join(ROOT, "examples", "01_train.ipynb"), 4)
-    NotebookClient(notebook, timeout=250, resources={"metadata": {"path": str(workdir)}}).execute()
-    printed = "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
-    assert "Did you mean 'epoch'?" in printed and "next epoch: 5  rows of history: 5" in printed

@@ -1,0 +1,29 @@
+"""Every notebook of examples/, from top to bottom, offline: python -m pytest -m notebook"""
+
+import glob
+import os
+
+import nbformat
+import pytest
+from helpers import ROOT
+from nbclient import NotebookClient
+
+pytestmark = pytest.mark.notebook
+NAMES = sorted(os.path.basename(path) for path in glob.glob(f"{ROOT}/examples/*.ipynb"))
+
+
+def printed(notebook):
+    return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_from_top_to_bottom(name, workdir, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", ROOT)
+    monkeypatch.setenv("FACE_CACHE", str(workdir / "cache"))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    notebook = nbformat.read(os.path.join(ROOT, "examples", name), 4)
+    kept = printed(notebook)
+    NotebookClient(notebook, timeout=250, resources={"metadata": {"path": str(workdir)}}).execute()
+    assert kept.strip(), "it carries no outputs"
+    if name == "01_train.ipynb":
+        assert "Did you mean 'epoch'?" in printed(notebook) and "next epoch: 5  rows of history: 5" in printed(notebook)
