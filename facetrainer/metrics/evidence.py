@@ -27,16 +27,16 @@ def fit(scores: np.ndarray, same: np.ndarray, people: np.ndarray) -> dict:
     scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
     middle, spread = scores.mean(), scores.std() + 1e-12
     weights = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum()) * len(same)
-    model = LogisticRegression(C=1.0).fit((scores - middle)[:, None] / spread, same, weights)
+    rows = np.stack([np.ones_like(scores), (scores - middle) / spread])  # where all scores are nearly one number, too
+    model = LogisticRegression(C=1.0).fit(rows[1][:, None], same, weights)
     slope = float(model.coef_[0, 0] / spread)
     intercept = float(model.intercept_[0] - slope * middle)
-    chance = expit(intercept + slope * scores)
-    rows = np.stack([np.ones_like(scores), scores])
+    chance = expit(model.intercept_[0] + model.coef_[0, 0] * rows[1])
     curvature = (rows * weights * chance * (1 - chance)) @ rows.T
-    curvature[1, 1] += spread**2  # the regression's penalty
+    curvature[1, 1] += 1  # the regression's penalty
     inner = len(scores) ** 2 * _covariance(rows * weights * (same - chance), people)
-    inverse = np.linalg.inv(curvature)
-    return {"intercept": intercept, "slope": slope, "covariance": (inverse @ inner @ inverse).tolist(),
+    back = np.array([[1, -middle / spread], [0, 1 / spread]]) @ np.linalg.inv(curvature)
+    return {"intercept": intercept, "slope": slope, "covariance": (back @ inner @ back.T).tolist(),
             "odds": {"highest": int((~same).sum()) + 1, "lowest": int(same.sum()) + 1}}  # fmt: skip
 
 

@@ -195,3 +195,14 @@ def test_paired_difference_knows_people():
     value, ends = difference.paired(right, np.zeros(400), np.stack([people, people]))
     _, apart = difference.paired(right, np.zeros(400), alone(400))
     assert value == pytest.approx(right.mean()) and ends[1] - ends[0] > 2 * (apart[1] - apart[0])
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-9, 1e-4])
+def test_a_network_whose_embeddings_have_fallen_on_one_point_is_calibrated(spread):
+    """As one is after a first epoch: training must not end in numpy's "Singular matrix"."""
+    rng, same = np.random.default_rng(0), np.arange(400) % 2 == 0
+    scores = 1 - spread * rng.random(400)
+    fitted = evidence.fit(scores, same, alone(400))
+    assert np.isfinite([fitted["intercept"], fitted["slope"], *np.ravel(fitted["covariance"])]).all()
+    chance, low, high = evidence.probability(fitted, float(np.median(scores)))
+    assert low <= chance <= high and abs(chance - 0.5) < 0.2
