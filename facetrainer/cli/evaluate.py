@@ -17,8 +17,6 @@ import dataclasses
 import json
 import logging
 import os
-import shlex
-import sys
 
 from facetrainer.cli import run, studied
 from facetrainer.utils import files
@@ -111,12 +109,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the results; exit codes of `run.call`."""
-
-    def work(a):
-        a.command = shlex.join(["facetrainer", "evaluate", *(sys.argv[1:] if argv is None else argv)])
-        return _run(a)
-
-    return run.call(parser(), work, argv)
+    return run.call(parser(), run.with_command("evaluate", _run, argv), argv)
 
 
 def _run(a):

@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
-import sys
 
 from facetrainer.cli import run, studied
 from facetrainer.utils.files import write_json
@@ -60,12 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
-
-    def work(a):
-        a.command = shlex.join(["facetrainer", "folder", *(sys.argv[1:] if argv is None else argv)])
-        return _run(a)
-
-    return run.call(parser(), work, argv)
+    return run.call(parser(), run.with_command("folder", _run, argv), argv)
 
 
 def _run(a):

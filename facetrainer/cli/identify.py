@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
-import sys
 
 from facetrainer.cli import run, studied
 from facetrainer.utils import files
@@ -54,12 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the results; exit codes of `run.call`."""
-
-    def work(a):
-        a.command = shlex.join(["facetrainer", "identify", *(sys.argv[1:] if argv is None else argv)])
-        return _run(a)
-
-    return run.call(parser(), work, argv)
+    return run.call(parser(), run.with_command("identify", _run, argv), argv)
 
 
 def _run(a):

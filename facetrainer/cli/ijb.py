@@ -21,8 +21,6 @@ import hashlib
 import json
 import logging
 import os
-import shlex
-import sys
 
 from facetrainer.cli import run, studied
 from facetrainer.utils.files import replacing, write_json
@@ -69,12 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
-
-    def work(a):
-        a.command = shlex.join(["facetrainer", "ijb", *(sys.argv[1:] if argv is None else argv)])
-        return _print_table(a)
-
-    return run.call(parser(), work, argv)
+    return run.call(parser(), run.with_command("ijb", _print_table, argv), argv)
 
 
 def _print_table(a):
@@ -124,7 +117,6 @@ def _run(a):
         found = test.run_model_test_1N()
         arrays = dict(zip(("fars", "tpirs", "cmc1", "cmc2"), found, strict=True))
         table, _ = tables.plot_dir_far_cmc_scores([found], [model_name], picture)
-        told = {"search": test.searched(a.bootstrap)}
     else:
         scores, names = test.run_model_test_bunch() if a.is_bunch else ([test.run_model_test_single()], ["N0D1F1"])
         arrays = {
@@ -133,7 +125,6 @@ def _run(a):
             **({"label": test.data.pairs[2]} if a.save_label else {}),
         }
         table, _ = tables.plot_roc_and_calculate_tpr(scores, names, test.data.pairs[2], picture)
-        told = _one_to_one(a, test, scores[names.index("N0D1F1")])
     arrays |= {"embs": test.embs, "embs_f": test.embs_f} if a.save_embeddings or restore else {}
     with replacing(result) as part, open(part, "wb") as file:
         np.savez(file, **arrays)
@@ -141,6 +132,9 @@ def _run(a):
     if test.skipped:
         log.warning("%d images could not be read, the first: %s", len(test.skipped), test.skipped[0])
     log.info("%s and %s", result, picture)
+    told = (
+        {"search": test.searched(a.bootstrap)} if a.is_one_2_N else _one_to_one(a, test, scores[names.index("N0D1F1")])
+    )
     _tell(a, test, told)
     return table
 

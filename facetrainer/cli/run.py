@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -45,6 +46,22 @@ def call(
         print(f"{parser.prog}: {type(error).__name__}: {_told(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def with_command(name: str, work: Callable[[argparse.Namespace], object], argv: list[str] | None) -> Callable:
+    """`work` whose arguments have the command line, as `command`: results tell how they are made again.
+
+    Args:
+        name: Of the command behind `facetrainer`.
+        work: See `call`.
+        argv: See `call`.
+    """
+
+    def told(a):
+        a.command = shlex.join(["facetrainer", name, *(sys.argv[1:] if argv is None else argv)])
+        return work(a)
+
+    return told
 
 
 def _told(error):
