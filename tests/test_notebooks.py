@@ -1,4 +1,7 @@
-"""Every notebook of examples/, from top to bottom, offline: python -m pytest -m notebook"""
+"""Every notebook of examples/, from top to bottom, offline: python -m pytest -m notebook
+
+The gate leaves out the digits, which take three minutes.
+"""
 
 import glob
 import os
@@ -8,7 +11,7 @@ import pytest
 from helpers import ROOT
 from nbclient import NotebookClient
 
-pytestmark = pytest.mark.notebook
+pytestmark = [pytest.mark.notebook, pytest.mark.timeout(700)]
 NAMES = sorted(os.path.basename(path) for path in glob.glob(f"{ROOT}/examples/*.ipynb"))
 
 
@@ -22,8 +25,7 @@ def test_it_runs_from_top_to_bottom(name, workdir, monkeypatch):
     monkeypatch.setenv("FACE_CACHE", str(workdir / "cache"))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     notebook = nbformat.read(os.path.join(ROOT, "examples", name), 4)
-    kept = printed(notebook)
-    NotebookClient(notebook, timeout=250, resources={"metadata": {"path": str(workdir)}}).execute()
-    assert kept.strip(), "it carries no outputs"
+    assert any(cell.get("outputs") for cell in notebook.cells), "it carries no outputs"
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(workdir)}}).execute()
     if name == "01_train.ipynb":
         assert "Did you mean 'epoch'?" in printed(notebook) and "next epoch: 5  rows of history: 5" in printed(notebook)
