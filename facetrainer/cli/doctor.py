@@ -14,7 +14,6 @@ import dataclasses
 import importlib
 import importlib.util
 import os
-import sys
 import time
 
 from facetrainer.cli import run
@@ -89,8 +88,7 @@ def _programs():
     about = environment.of_run()
     yield Finding("facetrainer", about["facetrainer"])
     yield Finding("with", about["with"])
-    advice = "Python 3.11 or newer is needed." if sys.version_info < (3, 11) else ""
-    yield Finding("backend", keras.backend.backend(), advice, bool(advice))
+    yield Finding("backend", keras.backend.backend())
 
 
 def _machine():
@@ -140,13 +138,14 @@ def _devices_of(backend):
 
 
 def _unused(cards, backend):
-    extra = {"tensorflow": "gpu", "jax": "jax"}.get(backend)
-    line = {
+    lines = {
         "tensorflow": 'pip uninstall -y tensorflow-cpu && pip install "face-trainer[gpu]"',
         "jax": 'pip install "jax[cuda13]"',
-    }.get(backend, "install PyTorch with CUDA")
-    about = "which is built without CUDA, or whose CUDA does not fit the driver" if extra else "which sees no GPU"
-    return f"{cards[0].split(',')[0]} is not used by {backend}, {about}: {line}"
+    }
+    about = "which is built without CUDA, or whose CUDA does not fit the driver"
+    return (
+        f"{cards[0].split(',')[0]} is not used by {backend}, {about}: {lines.get(backend, 'install PyTorch with CUDA')}"
+    )
 
 
 def _path(path, trusted):
