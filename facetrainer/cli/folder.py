@@ -37,16 +37,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-S", "--save_embeddings", metavar="NPZ", help="keep embeddings, or read them")
     main.add_argument("-B", "--save_bins", metavar="BIN", help="write a verification set")
     main.add_argument("--report", metavar="JSON", help="every number")
-    main.add_argument(
-        "--page", metavar="FILE", help="the search as a study: .html, .pdf or .tex; of several, facetrainer report"
-    )
-    main.add_argument(
-        "--bootstrap",
-        type=int,
-        default=200,
-        metavar="DRAWS",
-        help="of the people, for 95 %% intervals; 0 for none (200)",
-    )
+    run.add_study(main)
     main.add_argument(
         "--worst", metavar="JPG", help="picture of the worst pairs: different people left, one person right"
     )

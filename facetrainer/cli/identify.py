@@ -41,11 +41,8 @@ def parser() -> argparse.ArgumentParser:
         "--one-at-a-time", action="store_true", help="MegaFace: each image of a probe's person in turn is the gallery"
     )
     main.add_argument("-F", "--no_flip", action="store_true", help="the image alone, without its mirror image")
-    main.add_argument(
-        "--bootstrap", type=int, default=200, metavar="DRAWS", help="of the people, for FNIR's intervals (200)"
-    )
     main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
-    main.add_argument("--page", metavar="FILE", help="a study: .html, .pdf or .tex; of several, facetrainer report")
+    run.add_study(main)
     run.add_trusted(main)
     return main
 

@@ -52,15 +52,8 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-N", "--is_one_2_N", action="store_true", help="1:N")
     main.add_argument("-F", "--force_reload", action="store_true", help="make embeddings anew")
     run.add_trusted(main)
-    main.add_argument(
-        "--bootstrap",
-        type=int,
-        default=200,
-        metavar="DRAWS",
-        help="of the people, for 95 %% intervals; 0 for none (200)",
-    )
     main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
-    main.add_argument("--page", metavar="FILE", help="a study: .html, .pdf or .tex; of several, facetrainer report")
+    run.add_study(main)
     main.add_argument("-P", "--plot_only", nargs="*", metavar="GLOB", help="pictures of results written with -L")
     return main
 

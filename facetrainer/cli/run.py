@@ -93,6 +93,18 @@ def add_trusted(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Adds `--bootstrap` and `--page`, for commands whose rates have intervals over people and can stand in a study."""
+    parser.add_argument(
+        "--bootstrap",
+        type=int,
+        default=200,
+        metavar="DRAWS",
+        help="of the people, for 95 %% intervals; 0 for none (200)",
+    )
+    parser.add_argument("--page", metavar="FILE", help="a study: .html, .pdf or .tex; of several, facetrainer report")
+
+
 def describe(prog: str, text: str | None, **kwargs) -> argparse.ArgumentParser:
     """A parser that prints `text` as it is written, and names the command as it was called.
 
