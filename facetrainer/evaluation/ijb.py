@@ -17,7 +17,7 @@ from facetrainer.evaluation.pairs import joined
 from facetrainer.io import cached
 from facetrainer.io.ijb import Ijb
 from facetrainer.metrics.identification import search
-from facetrainer.metrics.templates import PairList, Pooling, image_weights
+from facetrainer.metrics.templates import PairProducts, Pooling, image_weights
 from facetrainer.utils.files import read_bytes, replacing
 
 log = logging.getLogger("facetrainer")
@@ -99,7 +99,7 @@ class IJB_test:
     @functools.cached_property
     def _pairs(self):
         first, second, _ = self.data.pairs
-        return PairList(rows_of(self._pooling.ids, first), rows_of(self._pooling.ids, second))
+        return PairProducts(rows_of(self._pooling.ids, first), rows_of(self._pooling.ids, second))
 
     @functools.cached_property
     def people(self) -> np.ndarray:

@@ -74,7 +74,7 @@ class Pooling:
         return unit(functools.reduce(np.add, (sums @ one for one in embeddings)))
 
 
-class PairList:
+class PairProducts:
     """Products of two rows of a matrix for a long list of pairs, which is put in order once.
 
     Rows of features are multiplied as matrices wherever many of a block's pairs are wanted, else row by row. Where both sides of the

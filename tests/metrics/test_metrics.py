@@ -160,7 +160,7 @@ def test_similarities_of_pairs(dense, apart, monkeypatch):
     features = rng.normal(size=(1300, 5))
     first = rng.integers(0, 90 if apart else 1300, 5000)
     second = rng.integers(90 if apart else 0, 1300, 5000)
-    listed = templates.PairList(first, second)
+    listed = templates.PairProducts(first, second)
     assert listed.triangle != apart
     np.testing.assert_allclose(listed(features), np.sum(features[first] * features[second], axis=1), atol=1e-12)
 
