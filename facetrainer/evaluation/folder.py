@@ -71,6 +71,7 @@ class People:
                 shares[kind] += np.bincount(here, share, minlength=BINS)
         return Histogram(counts), Histogram(shares)
 
+    @functools.cache  # noqa: B019  one folder at a time
     def open_set(self, seed: int = 0) -> Search:
         """Half of the people with two images or more are the gallery, one image each."""
         gallery, probes = self._enrolled(seed)
