@@ -7,6 +7,7 @@ import os
 import keras
 import numpy as np
 
+from facetrainer import distributed
 from facetrainer.data import pair_sheet
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.pairs import read_pairs
@@ -83,7 +84,8 @@ class eval_callback(keras.callbacks.Callback):
         result = self._measure(f"epoch_{epoch + 1}")
         if logs is not None:
             logs.update(self.as_logs(result))
-        if self.worst and (epoch + 1) % self.worst_every == 0 and np.isfinite(self.scores).all():
+        due = self.worst and (epoch + 1) % self.worst_every == 0
+        if due and distributed.is_first() and np.isfinite(self.scores).all():
             self._draw_worst(f"{self.worst}_{self.test_names}_epoch_{epoch + 1}.jpg")
 
     def _draw_worst(self, path):
