@@ -69,7 +69,7 @@ sch = [{**arc, "embLossTypes": ["center", losses.CenterLoss(alpha=0.1)], "embLos
 
 
 def start(config: str, name: str) -> subprocess.Popen:
-    """The run of a configuration in a process of its own, writing to checkpoints/{name}.*"""
+    """The run of a configuration in a process of its own, writing to checkpoints/{name}.*."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     code = RUN.format(root=ROOT, config=CONFIGS[config])
     call = [sys.executable, "-c", code, f"{name}.keras"]

@@ -275,6 +275,9 @@ def sharpness_aware_step(model: keras.Model, rho: float, step, data) -> dict:
     Returns:
         The step's logs.
 
+    Raises:
+        ValueError: The backend is none of TensorFlow and JAX.
+
     Reference:
         Foret et al., ICLR 2021, arXiv:2010.01412, algorithm 1.
     """

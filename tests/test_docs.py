@@ -5,6 +5,7 @@ import glob
 import importlib
 import inspect
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -200,6 +201,29 @@ def gives_something(function):
 def test_public_docstrings_are_whole():
     found = {name: lacks(thing) for name, thing in public().items()}
     assert len(found) > 140 and {name: what for name, what in found.items() if what} == {}
+
+
+def documented():
+    """What every module defines and does not hide, with its docstring, which a method may inherit."""
+    for info in pkgutil.walk_packages(facetrainer.__path__, "facetrainer."):
+        if "recipes" in info.name or info.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(info.name)
+        for name, thing in vars(module).items():
+            if getattr(thing, "__module__", None) != info.name or name.startswith("_"):
+                continue
+            if inspect.isclass(thing) or inspect.isfunction(thing) and "<" not in thing.__qualname__:
+                yield f"{info.name}.{name}", inspect.getdoc(thing)
+            for key, value in vars(thing).items() if inspect.isclass(thing) else ():
+                function = getattr(value, "fget", getattr(value, "__func__", value))
+                if inspect.isfunction(function) and not key.startswith("_"):
+                    method = value if isinstance(value, property) else getattr(thing, key)
+                    yield f"{info.name}.{name}.{key}", inspect.getdoc(method)
+
+
+def test_everything_that_is_not_hidden_has_a_docstring():
+    found = dict(documented())
+    assert len(found) > 1000 and [name for name, doc in found.items() if not doc] == []
 
 
 def test_the_site_builds(tmp_path):

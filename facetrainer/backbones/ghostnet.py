@@ -18,6 +18,9 @@ def build(name, input_shape, width=1.3, strides=2, last=512):
     """Image (H, W, C) → feature map (H/32, W/32, `last` · width); `strides` are those of the first convolution.
 
     `last` is how far the last unit widens and what comes out: 960 in the paper, 512 in Keras_insightface.
+
+    Returns:
+        Functional model without a head.
     """
     inputs = layers.Input(input_shape)
     x = parts.conv_norm(inputs, rounded(16 * width), 3, strides, "relu", "stem")
@@ -41,6 +44,7 @@ def ghost(x, filters, activation, name):
 
 
 def unit(x, kernel, wide, filters, use_se, stride, name):
+    """Two ghost modules with a depthwise convolution and squeeze-and-excite between, and a shortcut."""
     y = ghost(x, wide, "relu", f"{name}_ghost1")
     if stride > 1:
         y = parts.norm(parts.depthwise(y, kernel, stride, f"{name}_dw"), f"{name}_dw_bn")

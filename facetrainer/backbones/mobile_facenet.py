@@ -10,10 +10,12 @@ from facetrainer.backbones import parts, register
 
 
 def norm(x, name):
+    """Batch norm under the name that weights of Keras_insightface look for."""
     return parts.norm(x, f"{name}_bn", momentum=0.99, epsilon=1e-3)
 
 
 def prelu(x, name):
+    """PReLU with one slope a channel."""
     return parts.activate(x, "prelu", f"{name}_prelu")
 
 
@@ -71,6 +73,9 @@ def build_mbf(name, input_shape, blocks=(1, 4, 6, 2), scale=2):
     """arcface_torch's wider MobileFaceNet: image (H, W, C) → feature map (H/16, W/16, 512). Weights of either fit (tail "GDC").
 
     Its second convolution has 64 groups whatever its width; where `blocks` begins with 2, units stand in its place.
+
+    Returns:
+        Functional model without a head.
     """
     narrow, middle = 64 * scale, 128 * scale
     inputs = layers.Input(input_shape)

@@ -25,6 +25,7 @@ def _padded(x, kernel, stride, name):
 
 
 def norm(x, name, momentum=0.9, epsilon=1e-5):
+    """Batch norm under a name."""
     return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)(x)
 
 

@@ -52,6 +52,7 @@ class LocalBinaryPatterns(layers.Layer):
         return {**super().get_config(), "scales": [list(one) for one in self.scales], "margin": self.margin}
 
     def build(self, shape):
+        """Components as wide as the patterns are."""
         for up, down, radius, cell in self.scales:
             side = (min(shape[1:3]) - 2 * self.margin) * up // down - 2 * radius
             if side < cell:
@@ -61,6 +62,7 @@ class LocalBinaryPatterns(layers.Layer):
                 )
 
     def call(self, images):
+        """Normalised images `(B, H, W, C)` → principal components of their patterns `(B, D)`."""
         grey = ops.sum(ops.cast(images, "float32") * ops.convert_to_tensor(GREY, "float32"), axis=-1, keepdims=True)
         m = self.margin
         grey = grey[:, m : grey.shape[1] - m, m : grey.shape[2] - m]

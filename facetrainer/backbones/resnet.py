@@ -21,6 +21,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 def block(x, filters, stride, activation, use_se, name):
+    """A residual unit of two 3×3 convolutions, the second with the stride."""
     short = x
     if stride != 1 or x.shape[-1] != filters:
         short = norm(conv(x, filters, 1, stride, f"{name}_short_conv"), f"{name}_short_bn")
@@ -45,6 +46,7 @@ def ir_net(input_shape, depths, widths=WIDTHS, activation="prelu", use_se=False,
 @register(*DEPTHS, tail="E")
 @register(*(f"se_{name}" for name in DEPTHS), tail="E", use_se=True)
 def build(name, input_shape, use_se=False, **kwargs):
+    """Image (H, W, C) → feature map (H/16, W/16, last width) of an improved residual network."""
     return ir_net(input_shape, DEPTHS[name.removeprefix("se_")], use_se=use_se, name=name, **kwargs)
 
 
@@ -61,6 +63,9 @@ def build_tiny(name, input_shape, widths=(64, 128, 256), activation="relu", crop
     """A residual network for small sets and CPUs: a 5×5 stem of stride 4, then one unit a width.
 
     `crop` pixels of each border are not looked at.
+
+    Returns:
+        Functional model without a head.
     """
     inputs = layers.Input(input_shape)
     x = layers.Cropping2D(crop, name="crop")(inputs) if crop else inputs

@@ -19,6 +19,7 @@ def bottlenecks(name, inputs, x, depths, block):
 
 
 def joined(short, y, name):
+    """Shortcut and unit added, then ReLU."""
     return parts.activate(layers.Add(name=f"{name}_add")([short, y]), "relu", f"{name}_out")
 
 

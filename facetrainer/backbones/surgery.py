@@ -13,6 +13,9 @@ def rebuild(model: keras.Model, change: Callable = lambda layer: None, call: Cal
 
     Weights and trainable flags are carried over layer by layer; a changed layer keeps those whose shapes fit.
     `call(layer, inputs…)`, if given, calls each layer of the copy.
+
+    Returns:
+        The copy.
     """
 
     def clone(layer):
@@ -152,11 +155,13 @@ class AconC(layers.Layer):
         self.first = {"p1": p1, "p2": p2, "beta": beta}
 
     def build(self, input_shape):
+        """p1, p2 and beta of each channel."""
         for name, value in self.first.items():
             start = keras.initializers.Constant(value)
             setattr(self, name, self.add_weight(shape=(input_shape[-1],), initializer=start, name=name))
 
     def call(self, x):
+        """Applies the activation channel by channel."""
         steep = (self.p1 - self.p2) * x
         return steep * ops.sigmoid(self.beta * steep) + self.p2 * x
 

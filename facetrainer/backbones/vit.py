@@ -19,6 +19,9 @@ def build(name, input_shape, width, depth, heads=8, patch=9, mlp_ratio=4, drop_p
     `drop_path` is the last unit's rate of stochastic depth (arcface_torch: 0.1; the first unit's is 0). `mask_ratio` is the chance of a
     patch to be hidden in training: nobody attends to it, and a learnt vector takes its place at the end (arcface_torch: 0.05 of
     ViT-B and L, an exact share there).
+
+    Returns:
+        Functional model without a head.
     """
     inputs = layers.Input(input_shape)
     x = patches(inputs, patch, width)
@@ -59,6 +62,7 @@ def instead(x, hidden, width):
 
 
 def encoder(x, width, heads, mlp_ratio, drop_path, name, hidden=None):
+    """One transformer unit: attention, then two dense layers, each behind a norm and beside a shortcut."""
     y = attention(layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm1")(x), width, heads, name, hidden)
     x = layers.Add(name=f"{name}_add1")([x, _dropped(y, drop_path, f"{name}_drop1")])
     y = _dense(layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm2")(x), width * mlp_ratio, f"{name}_fc1")

@@ -2,6 +2,7 @@
 
 python data_distiller.py -D /datasets/faces_casia -M r100.onnx --use_fp16
 train.Train("faces_casia_distill_fp16.tfrecord", …)
+python data_distiller.py -D /datasets/faces_casia -M r100.onnx --views 8     more to learn from than there are faces
 python data_distiller.py -D x.npz                                            x.npz with embeddings → x.tfrecord
 """
 
@@ -27,6 +28,9 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-L", "--limit", type=int, default=-1, help="first so many images only")
     main.add_argument("--use_fp16", action="store_true", help="embeddings as float16")
     main.add_argument("--save_npz", action="store_true", help="npz with the images' names, no TFRecord")
+    main.add_argument("--views", type=int, default=1, help="each image as it is and so many times, less one, changed")
+    main.add_argument("--blend", type=float, default=0.5, help="part of the changed images laid over another one")
+    main.add_argument("--seed", type=int, default=0, help="of the changes")
     main.add_argument("-R", "--recover", action="store_true", help="go on with a run that was broken off")
     run.add_trusted(main)
     return main

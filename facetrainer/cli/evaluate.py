@@ -35,6 +35,7 @@ log = logging.getLogger("facetrainer")
 
 
 def parser() -> argparse.ArgumentParser:
+    """The arguments."""
     main = run.describe("evaluate", __doc__)
     main.add_argument(
         "-m", "--basic_model", required=True, help="model file: .keras, .h5, .onnx, .pt, .tflite, SavedModel folder"

@@ -21,6 +21,7 @@ recognition = later("facetrainer.recognition")
 
 
 def parser() -> argparse.ArgumentParser:
+    """The arguments."""
     main = run.describe("finetune", __doc__)
     main.add_argument("photos", help="folder with one folder a person")
     main.add_argument(

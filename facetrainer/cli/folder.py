@@ -27,6 +27,7 @@ alignment, pages = later("facetrainer.data.alignment"), later("facetrainer.repor
 
 
 def parser() -> argparse.ArgumentParser:
+    """The arguments."""
     main = run.describe("folder", __doc__)
     main.add_argument("-d", "--data_path", required=True, help="folder of people, .rec, list, shards")
     main.add_argument("-m", "--model_file", help="not needed where --save_embeddings is there")

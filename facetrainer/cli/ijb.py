@@ -34,6 +34,7 @@ log = logging.getLogger("facetrainer")
 
 
 def parser() -> argparse.ArgumentParser:
+    """The arguments."""
     main = run.describe("ijb", __doc__)
     main.add_argument(
         "-m", "--model_file", help=".keras, .h5, .onnx, .tflite, .pt or .pth, MXNet's prefix,epoch, SavedModel folder"

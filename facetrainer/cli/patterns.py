@@ -1,6 +1,6 @@
 """Texture patterns behind a model's own embedding, for sets too small to learn texture from; a metric learnt on top makes use of them.
 
-examples:
+Examples:
   facetrainer train lfw_small
   facetrainer patterns -m checkpoints/lfw_small_basic_model_latest.keras -D $FACE_DATA/lfw -o small.keras
   facetrainer evaluate -m small.keras -t $FACE_DATA/lfw/lfw_dev.bin --backend plda --learn-from $FACE_DATA/lfw

@@ -44,6 +44,7 @@ LAYOUTS = ("arcface", "sphereface", "facenet")
 
 
 def run_convert(a):
+    """Does `prepare convert`."""
     source = sources.open_source(a.source)
     if a.names:
         names = lists.read_names(a.names)
@@ -57,6 +58,7 @@ def run_convert(a):
 
 
 def run_align(a):
+    """Does `prepare align`."""
     size = (a.size or [None]) * (2 if len(a.size or [0]) == 1 else 1)
     if len(size) != 2:
         raise ValueError(f"--size: expected height and width, or one number. Received: {size}")
@@ -66,6 +68,7 @@ def run_align(a):
 
 
 def run_embed(a):
+    """Does `prepare embed`."""
     if a.shard:
         return shards.embed_part(a.shard, a.source, a.model, a.target, a.batch_size, a.half, a.trusted)
     distill.Data_distiller(
@@ -75,10 +78,12 @@ def run_embed(a):
 
 
 def run_merge(a):
+    """Does `prepare merge`."""
     return shards.merge(a.target, a.workers)
 
 
 def run_pairs(a):
+    """Does `prepare pairs`."""
     if a.pairs:
         return pairs.listed(a.source, a.pairs, a.target)
     train = sources.open_source(a.disjoint_from) if a.disjoint_from else None
@@ -86,12 +91,14 @@ def run_pairs(a):
 
 
 def run_split(a):
+    """Does `prepare split`."""
     return split.split(
         sources.open_source(a.source), a.target, a.share, a.people, a.least, a.to, a.seed, a.workers, a.source
     )
 
 
 def run_check(a):
+    """Does `prepare check`."""
     source = sources.open_source(a.source)
     if a.shard:
         return shards.check_part(a.shard, source, a.source, a.into, a.size, a.least, a.eval, a.workers)
@@ -114,12 +121,14 @@ def _keep(source, report, dest):
 
 
 def run_info(a):
+    """Does `prepare info`."""
     report = info.info(sources.open_source(a.source), a.source, a.picture)
     print(info.text(report))
     return report
 
 
 def run_lfw(a):
+    """Does `prepare lfw`."""
     return lfw.lfw(a.target, a.data_home, a.detector, a.workers or os.cpu_count())
 
 
@@ -192,6 +201,7 @@ COMMANDS = {
 
 
 def parser() -> argparse.ArgumentParser:
+    """The arguments of all tasks."""
     main = run.describe("prepare", __doc__)
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (work, text, arguments) in COMMANDS.items():
@@ -213,6 +223,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def seeds_parser() -> argparse.ArgumentParser:
+    """The arguments of Keras_insightface's prepare_data.py."""
     main = run.describe("prepare", __doc__)
     main.add_argument("-D", "--dataset_dir", required=True, help="InsightFace directory")
     main.add_argument("-T", "--test_bins", nargs="*", default=[], help="names of .bin files in it, to make readable")
@@ -221,12 +232,14 @@ def seeds_parser() -> argparse.ArgumentParser:
 
 
 def run_seeds(a) -> None:
+    """Does what Keras_insightface's prepare_data.py did."""
     insightface.mxnet_record_to_folder(a.dataset_dir, a.save_dir)
     for name in a.test_bins:
         insightface.mxnet_bin_to_readable(os.path.join(a.dataset_dir, name))
 
 
 def run_command(a, argv) -> None:
+    """Does the task that was named."""
     a.shard = shards.Shard.parse(a.shard) if getattr(a, "shard", None) else None
     if a.command == "check" and bool(a.shard or a.engine) != bool(a.into):
         raise ValueError(

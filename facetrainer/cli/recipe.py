@@ -71,6 +71,9 @@ def find(name: str) -> str:
     Args:
         name: `my_recipe.py`, `lfw_small` or `recipes/lfw_small.py`.
 
+    Returns:
+        Path of the file.
+
     Raises:
         FileNotFoundError: There is neither.
     """

@@ -1,6 +1,6 @@
 """What there is to train: recipes that are shipped, and those that others have published, with what they report.
 
-examples:
+Examples:
   facetrainer recipes                     a table
   facetrainer recipes ms1mv3_r50          one of them: source, data, expected numbers, and where its file lies
   facetrainer train ms1mv3_r50 --dry-run  its stages, steps, learning rate and memory

@@ -30,6 +30,7 @@ pictures, images, np = later("facetrainer.reporting.faces"), later("facetrainer.
 
 
 def parser() -> argparse.ArgumentParser:
+    """The arguments of all actions."""
     main = run.describe("recognize", __doc__)
     commands = main.add_subparsers(dest="command", metavar="command", required=True)
 

@@ -27,7 +27,7 @@ def call(
 
     Raises:
         SystemExit: With 2, where the call is wrong.
-    """
+    """  # noqa: DOC501 what comes of the work with --debug is the work's
     make_console_safe()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = with_debug(parser).parse_args(argv)
@@ -55,6 +55,9 @@ def with_command(name: str, work: Callable[[argparse.Namespace], object], argv: 
         name: Of the command behind `facetrainer`.
         work: See `call`.
         argv: See `call`.
+
+    Returns:
+        Function of the parsed arguments, for `call`.
     """
 
     def told(a):
@@ -112,6 +115,9 @@ def describe(prog: str, text: str | None, **kwargs) -> argparse.ArgumentParser:
         prog: Name of the command behind `facetrainer`.
         text: Its description.
         **kwargs: Further arguments of `argparse.ArgumentParser`.
+
+    Returns:
+        The parser.
     """
     script = os.path.basename(sys.argv[0])
     name = script if script.endswith(".py") and script != "__main__.py" else f"facetrainer {prog}"

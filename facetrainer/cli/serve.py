@@ -22,6 +22,7 @@ guard, serving = later("facetrainer.serving.guard"), later("facetrainer.serving.
 
 
 def parser() -> argparse.ArgumentParser:
+    """The arguments."""
     main = run.describe("serve", __doc__)
     main.add_argument("--gallery", required=True, help="folder, made where it is missing")
     main.add_argument("-m", "--model", help="model file of any format (FACE_MODEL, else the last run's best)")

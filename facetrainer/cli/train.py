@@ -1,6 +1,6 @@
 """Train a face-recognition model by a recipe.
 
-examples:
+Examples:
   facetrainer train                                      the main job, on faces that it draws
   facetrainer train lfw_small --dry-run                  what a recipe would do
   facetrainer train my_recipe.py --set batch_size=256    a recipe with another batch size

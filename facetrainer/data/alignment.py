@@ -26,6 +26,9 @@ class Layout:
             width: Likewise.
             margin: Pixels around the detector's box, half on each side.
 
+        Returns:
+            The layout.
+
         Raises:
             ValueError: A margin is asked for where five points decide, or another shape than theirs.
         """
@@ -48,6 +51,9 @@ class Layout:
         """RGB image, (5, 2) points, (4,) box x1 y1 x2 y2, in pixels → RGB uint8 crop; black beyond the image.
 
         `smooth` shrinks large faces before the warp, which would leave out pixels; InsightFace does not.
+
+        Returns:
+            RGB uint8 `(height, width, 3)`.
         """
         if self.template is None:
             return self._by_box(image, box)
@@ -83,7 +89,13 @@ LAYOUTS = {
 def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(n, 2), (n, 2) → (2, 3): rotation, one scale and shift that bring `points` nearest to `target` in least squares.
 
-    The plane's form of Umeyama, PAMI 1991, eq. 40–42: as complex numbers, target = a · point + b. ValueError where the points are one.
+    The plane's form of Umeyama, PAMI 1991, eq. 40–42: as complex numbers, target = a · point + b.
+
+    Returns:
+        float `(2, 3)`.
+
+    Raises:
+        ValueError: All points are one.
     """
     first, second = points[:, 0] + 1j * points[:, 1], target[:, 0] + 1j * target[:, 1]
     centred = first - first.mean()

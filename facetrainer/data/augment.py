@@ -24,8 +24,12 @@ def flip(image, rng):
 
 @dataclasses.dataclass(frozen=True)
 class Light:
-    """Brightness ± `brightness` grey levels; contrast about each channel's mean, factor 1 ± `contrast`; then saturation, distance from
-    the pixel's own grey (ITU-R BT.601), factor 1 ± `saturation`. All of it is one matrix a pixel.
+    """Brightness, contrast and saturation at once, one matrix a pixel.
+
+    Args:
+        brightness: Grey levels, up or down. Defaults to `0`.
+        contrast: About each channel's mean, factor 1 ± this. Defaults to `0`.
+        saturation: Distance from the pixel's own grey (ITU-R BT.601), factor 1 ± this. Defaults to `0`.
     """
 
     brightness: float = 0.0
@@ -201,6 +205,9 @@ class Sometimes:
 def adaface() -> list:
     """AdaFace's: mirroring, and each for a fifth of the images a window, low resolution and other light.
 
+    Returns:
+        Augmentations, in order.
+
     Reference:
         Kim et al., CVPR 2022, arXiv:2204.00964, section 4.1, with the values of their code.
     """
@@ -208,8 +215,12 @@ def adaface() -> list:
 
 
 def gridsample() -> list:
-    """CVLface's gridsample_v1: mirroring, size 0.8 to 1.2, and each for a fifth of the images a rotation up to 20°, two operations of
-    RandAugment on colours, blur, and a grey square.
+    """CVLface's gridsample_v1: mirroring and size 0.8 to 1.2.
+
+    Each for a fifth of the images: a rotation up to 20°, two operations of RandAugment on colours, blur, and a grey square.
+
+    Returns:
+        Augmentations, in order.
     """
     colours = RandAugment(2, 10 * 14 / 30)
     colours.available_ops = [name for name in FACE_OPERATIONS if not name.startswith("Shear")]
@@ -327,6 +338,9 @@ def from_status(random_status: int, random_crop=(100, 100), random_cutout_mask_a
 
     −1 none, 0 flip, 1 + brightness, 2 + contrast and saturation, 3 + crop; the strength grows with the number.
     100 and more: flip and RandAugment of magnitude `5 · random_status / 100` over operations that leave a face a face.
+
+    Returns:
+        Augmentations, in order.
     """
     steps = [flip] if random_status >= 0 else []
     if random_status >= 100:

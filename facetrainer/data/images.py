@@ -160,6 +160,9 @@ def size_of(data: bytes) -> tuple[int, int]:
     Args:
         data: JPEG, PNG, BMP, WebP, TIFF, PNM, JPEG 2000 or GIF.
 
+    Returns:
+        Height and width in pixels.
+
     Raises:
         ValueError: It is none of these, or its header is damaged.
     """

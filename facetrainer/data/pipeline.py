@@ -93,14 +93,17 @@ class Faces:
 
     @property
     def steps(self):
+        """Batches of an epoch."""
         return self.order.steps
 
     @property
     def batch_size(self):
+        """Images of a batch, all processes together."""
         return self.order.batch_size
 
     @property
     def classes(self):
+        """How many people there are."""
         return len(self.source.class_names)
 
     @property
@@ -155,6 +158,7 @@ class Faces:
 
     @property
     def has_teacher(self):
+        """Whether batches bring a teacher's embeddings."""
         return self.teacher is not None or self.source.embeddings is not None
 
     @functools.cached_property

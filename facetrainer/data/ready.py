@@ -23,6 +23,9 @@ def dataset(begin: Callable[[], Iterator], specification: tuple, steps: int | No
         begin: Function that returns the iterator of one pass.
         specification: Like a batch, with `(shape, dtype)` in the place of each array.
         steps: Batches of a pass. Defaults to unknown.
+
+    Returns:
+        The dataset; each time it is iterated it begins a pass.
     """
     import tensorflow as tf
 
@@ -87,10 +90,12 @@ class ReadyFaces:
 
     @property
     def has_teacher(self):
+        """Whether batches bring a teacher's embeddings."""
         return "teacher" in self.dataset.element_spec[1]
 
     @property
     def teacher_width(self):
+        """Length of the teacher's embeddings."""
         return self.dataset.element_spec[1]["teacher"].shape[-1]
 
     def batches(self, epoch: int = 0, step: int = 0):

@@ -26,6 +26,7 @@ class Shuffled:
 
     @property
     def steps(self):
+        """Batches of an epoch."""
         return len(self.labels) // self.batch_size
 
     def __call__(self, seed: int, epoch: int) -> np.ndarray:
@@ -69,10 +70,12 @@ class Repeated:
 
     @property
     def batch_size(self):
+        """Images of a batch, repetitions included."""
         return self.whole.batch_size * self.repeats
 
     @property
     def steps(self):
+        """Batches of an epoch."""
         return max(self.whole.steps // self.repeats, 1)
 
     def __call__(self, seed, epoch):
@@ -110,10 +113,12 @@ class PeopleByImages:
 
     @property
     def people(self):
+        """People who have images enough."""
         return np.flatnonzero(np.bincount(self.labels) >= 2)
 
     @property
     def per_batch(self):
+        """People of a batch."""
         return self.batch_size // self.image_per_class
 
     @property
@@ -124,6 +129,7 @@ class PeopleByImages:
 
     @property
     def steps(self):
+        """Batches of an epoch."""
         groups = self._groups_of
         return max(-(-int(groups.sum()) // self.per_batch), int(groups.max()))
 
@@ -177,6 +183,7 @@ class Portions:
 
     @property
     def batch_size(self):
+        """Images of a batch."""
         return self.whole.batch_size
 
     def __call__(self, seed, epoch):

@@ -44,6 +44,7 @@ class Strings:
 
     @classmethod
     def of(cls, strings: Iterable[str]) -> "Strings":
+        """Packs strings."""
         encoded = [os.fsencode(s) for s in strings]
         total = sum(map(len, encoded))
         ends = np.cumsum([0, *map(len, encoded)], dtype=np.uint32 if total < 2**32 else np.int64)
@@ -254,6 +255,7 @@ class ShardSource(Source):
 
 
 def mapped(path):
+    """A file as memory that is read where it is looked at."""
     with open(path, "rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.path.getsize(path) else b""
 

@@ -86,10 +86,12 @@ class Sketch:
         return round((0.5 + x + self.yaw * depth) * CANVAS), round((0.5 + y + self.pitch * depth) * CANVAS)
 
     def ellipse(self, x, y, width, height, colour, depth=1.0, angle=0.0, start=0, end=360, thickness=-1):
+        """Draws an ellipse; center and axes are parts of the side."""
         axes = max(round(width * CANVAS), 1), max(round(height * CANVAS), 1)
         cv2.ellipse(self.image, self.at(x, y, depth), axes, angle, start, end, _bgr(colour), thickness, cv2.LINE_AA)
 
     def polygon(self, points, colour, depth=1.0):
+        """Fills a polygon; points are parts of the side."""
         cv2.fillPoly(self.image, [np.array([self.at(x, y, depth) for x, y in points])], _bgr(colour), cv2.LINE_AA)
 
 

@@ -154,10 +154,12 @@ class WithTables:
     """Mixed into a layer that has tables: files hold them without the rows that fill them up."""
 
     def save_own_variables(self, store):
+        """Saves tables whole, whatever devices hold them."""
         for i, v in enumerate(self._trainable_variables + self._non_trainable_variables):
             store[f"{i}"] = value_of(v)
 
     def load_own_variables(self, store):
+        """Loads what `save_own_variables` saved."""
         self._check_load_own_variables(store)
         for i, v in enumerate(self._trainable_variables + self._non_trainable_variables):
             assign(v, store[f"{i}"])

@@ -85,6 +85,9 @@ class Backend:
     def load(cls, path: str) -> "Backend":
         """What `save` wrote.
 
+        Returns:
+            The metric.
+
         Raises:
             ValueError: The file is something else.
         """

@@ -96,6 +96,7 @@ class eval_callback(keras.callbacks.Callback):
         pair_sheet.write(path, *shown, self.acc_thresh)
 
     def as_logs(self, result):
+        """The last result as Keras logs."""
         name = result.name
         tar = {f"{name}_tar@{far:g}": value for far, value in result.tar.items()}
         return {
@@ -145,4 +146,5 @@ class eval_callback(keras.callbacks.Callback):
         return {"max_accuracy": float(self.max_accuracy), "saved": self.saved}
 
     def load_state_dict(self, state: dict) -> None:
+        """Goes on from what `state_dict` gave."""
         self.max_accuracy, self.saved = state["max_accuracy"], state["saved"]

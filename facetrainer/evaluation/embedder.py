@@ -27,6 +27,9 @@ def moved(images: np.ndarray, size: float, right: float, down: float) -> np.ndar
         size: Factor.
         right: Part of the width.
         down: Part of the height.
+
+    Returns:
+        uint8 `(n, height, width, 3)`.
     """
     height, width = images.shape[1:3]
     shift = ((1 - size) * (width - 1) / 2 + right * width, (1 - size) * (height - 1) / 2 + down * height)
@@ -65,6 +68,9 @@ class Embedder:
         Args:
             images: The images.
             numbers: What they are called in errors. Defaults to 0, 1, ...
+
+        Returns:
+            The pixels.
 
         Raises:
             ValueError: An image is damaged; the message gives its number, and that of its pair.
@@ -121,6 +127,9 @@ class Embedder:
         """Encoded images → embeddings, decoded a batch at a time; arguments and result as of `decode` and a call.
 
         An object that stands in the list several times is embedded once.
+
+        Returns:
+            float32 `(n, D)`.
         """
         once: dict[int, int] = {}
         rows = [once.setdefault(id(image), number) for number, image in enumerate(images)]

@@ -31,6 +31,9 @@ class Ensemble:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Images (B, H, W, 3) → (B, sum of the widths).
 
+        Returns:
+            float32, the parts' embeddings side by side.
+
         Raises:
             ValueError: A part reaches beyond the image.
         """

@@ -214,6 +214,9 @@ class Eval_folder(People):
         """csv with `image` (below the data) or `person` and further columns → metrics of each group, and the gap of each column.
 
         Pairs within a group, at the threshold that all pairs have for `far`.
+
+        Returns:
+            A row for each group and each gap.
         """
         table, threshold = pd.read_csv(path), self.all_pairs().threshold(far)
         kind = "image" if "image" in table else "person"
@@ -290,9 +293,11 @@ class Histogram:
         return int(np.argmax(np.append(self.above[0], 0) <= allowed))
 
     def threshold(self, far: float) -> float:
+        """Score that a part `far` of the pairs of different people reaches."""
         return self._bin(far) * 2 / BINS - 1
 
     def tar(self, far: float) -> float:
+        """Part of the same-person pairs above the threshold of `far`."""
         return float(np.append(self.above[1], 0)[self._bin(far)] / max(self.counts[1].sum(), 1e-300))
 
     def rates(self, threshold: float) -> tuple[float, float]:
@@ -308,5 +313,6 @@ class Histogram:
 
     @property
     def auc(self) -> float:
+        """Area under the ROC curve."""
         below = np.cumsum(self.counts[0]) - self.counts[0] / 2
         return float(np.sum(below * self.counts[1]) / max(self.counts[0].sum() * self.counts[1].sum(), 1e-300))

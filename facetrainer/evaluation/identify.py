@@ -27,6 +27,9 @@ def open_set(path: str, images: str | None = None) -> sources.Source:
         path: What `sources.open_source` opens, or one of MegaFace's lists, JSON with "path" and perhaps "id".
         images: Folder below which the paths of such a list lie. Defaults to the list's own.
 
+    Returns:
+        The images, with the folder or "id" as person.
+
     Raises:
         ValueError: A JSON file is no such list.
     """
@@ -62,6 +65,7 @@ class Embedded:
 
     @classmethod
     def of(cls, source: sources.Source, embed: Embedder, flip: str) -> "Embedded":
+        """Embeds a set."""
         found = np.concatenate(list(embed.of_source(source, flip=flip)))
         whole = np.isfinite(found).all(axis=1)
         return cls(unit(found[whole]).astype(np.float32), np.array(source.class_names)[source.labels[whole]])
@@ -71,6 +75,9 @@ def closed(probes: Embedded, gallery: Embedded, distractors: Embedded | None, dr
     """Searches of all probes in the gallery and the distractors → counts and rates, see `study.searched`.
 
     A distractor is nobody's image, whatever its folder is called. Probes of people who are not in the gallery are non-mated searches.
+
+    Returns:
+        Counts and rates by name.
     """
     entries, names = gallery.embeddings, gallery.people
     if distractors is not None:

@@ -130,6 +130,9 @@ class IJB_test:
         """1:N, F1 N0 D1 → false-accept rates, mean detection and identification rates of both galleries, CMC of each gallery.
 
         Logs top-1, 5 and 10 over both galleries.
+
+        Returns:
+            False-accept rates, mean detection and identification rates, list of two CMC.
         """
         fars = np.append(10 ** np.arange(-4, 0, 4 / npoints), 1.0)
         found = self.searches()
@@ -174,6 +177,7 @@ class Kept:
             log.info("%s: going on after %d of %d images", keep, self.done, count)
 
     def put(self, begin: int, plain: np.ndarray, flipped: np.ndarray) -> None:
+        """Keeps the rows of one block."""
         if self.rows is None:
             self.rows = self._new(np.asarray(plain).shape[1])
         end = begin + len(plain)
@@ -190,6 +194,7 @@ class Kept:
         return np.lib.format.open_memmap(self.keep + ".npy", "w+", np.float32, (2, self.count, width))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings as they are, and of the mirrored images."""
         return self.rows[0], self.rows[1]
 
     @staticmethod

@@ -21,13 +21,25 @@ Interface = Callable[[np.ndarray], np.ndarray]
 def interface(
     model: str | keras.Model | Callable, threads: int | None = None, delegate: bool = True, trusted: bool = False
 ) -> Interface:
-    """Keras model or file (.keras, .h5, SavedModel folder), ONNX, torch-jit or state dict (.pt, .pth), LiteRT (.tflite), MXNet
-    (-symbol.json, .params or "prefix,epoch"), or a callable as it is.
+    """One callable for any model: of normalised images, (x − 127.5) / 128.
 
-    Images are (x − 127.5) / 128; a file that takes uint8 gets them back as they were. A full model gives the embedding under its
-    head. ImportError names the extra that a file needs. `image_size` tells the height and width that the result takes.
-    `threads` (None: as the library likes) and `delegate` (LiteRT's XNNPACK) are for LiteRT and ONNX.
-    SavedModel folders and torch-jit files are programs, and a Keras file may bring some along: they run with `trusted` only.
+    A file that takes uint8 gets the pixels back as they were. A full model gives the embedding under its head. `image_size` tells the
+    height and width that the result takes.
+
+    Args:
+        model: Keras model or file (.keras, .h5, SavedModel folder), ONNX, torch-jit or state dict (.pt, .pth), LiteRT (.tflite), MXNet
+            (-symbol.json, .params or "prefix,epoch"), or a callable, which is returned as it is.
+        threads: Of LiteRT and ONNX. Defaults to as many as the library likes.
+        delegate: Whether LiteRT uses XNNPACK. Defaults to `True`.
+        trusted: Whether SavedModel folders, torch-jit files and code in Keras files, which are programs, may run. Defaults to `False`.
+
+    Returns:
+        Function of images `(B, H, W, 3)` float32 that returns embeddings `(B, D)` float32.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImportError: A library is missing; the message names the extra.
+        ValueError: The file cannot be opened, or is a program that is not trusted.
     """
     if isinstance(model, str):
         return _open(model, threads, delegate, trusted)

@@ -22,6 +22,9 @@ def odd(name: str, same) -> str:
     Args:
         name: What the set is called; case, "-" and "_" do not matter.
         same: Whether each pair is of one person, `(n,)`.
+
+    Returns:
+        The sentence, or an empty string.
     """
     known = name_of(name)
     found = (len(same), int(sum(same)))
@@ -37,6 +40,9 @@ def two_of_a_name(results: list[dict]) -> list[str]:
 
     Args:
         results: With "name" and "sha256".
+
+    Returns:
+        The names.
     """
     hashes: dict[str, set] = {}
     for one in results:

@@ -66,6 +66,9 @@ def rates(measured: Measured, ends: dict[str, tuple] | None = None) -> dict[str,
     Args:
         measured: The set.
         ends: Intervals by name, see `verification.intervals`. Defaults to none.
+
+    Returns:
+        By name a dict with "value", "threshold" and, where there is one, "interval".
     """
     curve, ends = measured.curve, ends or {}
     fmrs = [fmr for fmr in FARS if fmr * len(curve.negatives) >= 1]
@@ -108,6 +111,9 @@ def searched(found: Search, people: np.ndarray, enrolled: int, draws: int = 200)
         people: Who is searched for in each, integers `(P,)`.
         enrolled: Entries of the gallery.
         draws: See `open_set.rates`.
+
+    Returns:
+        Counts and rates by name.
     """
     mated = found.mated
     counts = {"enrolled": enrolled, "mated searches": int(mated.sum()), "non-mated searches": int(np.sum(~mated)),
@@ -190,6 +196,9 @@ def groups(measured: Measured, path: str | None, threshold: float) -> dict[str, 
         path: csv of images or people and attributes, see `io.attributes`; None for the groups that the list of the pairs names.
         threshold: One for all.
 
+    Returns:
+        By column a dict of groups and measures.
+
     Raises:
         ValueError: No column makes two groups with pairs of both kinds.
     """
@@ -215,6 +224,9 @@ def worth(measured: Measured, points: int = 200) -> dict:
 
     Likelihood ratios of each fold are by the fit of the others. "Cllr" is their cost in bits, "Cllr min" that of the best calibration
     there is; with the points of a Tippett plot.
+
+    Returns:
+        "cllr", "cllr_min" and the points of the plot.
     """
     scores, same, people = measured.given
     ratios = evidence.folded_ratios(scores, same, people)

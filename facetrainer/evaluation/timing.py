@@ -24,6 +24,9 @@ def table(
     """Basic models and forms → a row each: size in MB, median milliseconds of one image at every number of threads.
 
     `plain` times LiteRT without XNNPACK too. Keras takes the threads that TensorFlow has, whatever is asked for.
+
+    Returns:
+        The rows.
     """
     rows = []
     for name, model in models.items():

@@ -110,6 +110,9 @@ def pairs_of(embedder: Embedder, source: sources.Source, division: Division) -> 
         embedder: Of the model.
         source: Where the images are.
         division: Which are held out.
+
+    Returns:
+        Scores of both kinds of pairs.
     """
     whole = division.by == "people"
     rows = division.held if whole else np.concatenate([division.held, division.train])

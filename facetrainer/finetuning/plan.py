@@ -41,6 +41,9 @@ class Plan:
 
         Args:
             model: Basic model.
+
+        Returns:
+            The dict for `sch`.
         """
         layers = list(model._flatten_layers())
         norms = [one.name for one in layers if isinstance(one, keras.layers.BatchNormalization)]

@@ -36,7 +36,7 @@ class Head(distributed.WithTables, keras.layers.Layer):
         return distributed.by_class(scores)[:, : self.units] if distributed.sharding() else scores
 
     def scores(self, embedding):
-        """(B, D) → (B, units)"""
+        """Embeddings (B, D) → scores (B, units)."""
         raise NotImplementedError
 
     def train_scores(self, embedding, labels):
@@ -44,6 +44,7 @@ class Head(distributed.WithTables, keras.layers.Layer):
         return self.scores(embedding), labels
 
     def call(self, embedding, labels=None, training=False):
+        """Embeddings `(B, D)` → scores `(B, classes)`."""
         if training and labels is not None:
             return self.train_scores(embedding, labels)
         return self.scores(embedding) if labels is None else (self.scores(embedding), labels)

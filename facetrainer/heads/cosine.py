@@ -65,6 +65,7 @@ class NormDense(Head):
         return {**super().get_config(), "loss_top_k": self.loss_top_k}
 
     def build(self, shape):
+        """One row a center, `(D, classes · sub-centers)`."""
         table = (shape[-1], self.units * self.loss_top_k)
         self.kernel = self.add_table(
             table[::-1] if self.rows else table,

@@ -33,6 +33,9 @@ def draw(head, labels):
     Args:
         head: `PartialNormDense`.
         labels: `(N,)`, whole on every device.
+
+    Returns:
+        Ids `(rows of the step,)`.
     """
     devices, (size, _) = distributed.sharding().count, sample_size(head, labels.shape[0])
     share = -(-head.units // devices)
@@ -65,6 +68,9 @@ def rows(table, places):
     Args:
         table: `(all rows, D)`, split by row.
         places: Those of the rows, split likewise.
+
+    Returns:
+        The rows `(places, D)`.
     """
 
     def on_one_device(table, places):

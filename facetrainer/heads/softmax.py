@@ -24,6 +24,7 @@ class SoftmaxHead(Head):
         super().__init__(units, name, kernel_regularizer, seed)
 
     def build(self, shape):
+        """Kernel `(D, classes)` and bias."""
         initial = keras.initializers.GlorotUniform(self.seed)
         self.kernel = self.add_table(
             (shape[-1], self.units), 1, initial, regularizer=self.kernel_regularizer, name="kernel"

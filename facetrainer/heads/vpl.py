@@ -43,6 +43,7 @@ class NormDenseVPL(NormDense):
         return {**config, **own}
 
     def build(self, shape):
+        """Centers, and the queue of the last embedding of each person."""
         super().build(shape)
         options = {"trainable": False, "aggregation": "only_first_replica"}
         never = keras.initializers.Constant(-1e9)

@@ -33,6 +33,9 @@ def arrays(
     """The index of `path`: from the cache where `fresh` says that it still holds, else from `build`.
 
     An index whose longest array is shorter than `least` is made again each time and kept nowhere.
+
+    Returns:
+        The arrays by name; those from the cache are mapped, not read.
     """
     kept = os.path.join(folder(), f"index_{hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:24]}.npz")
     found = _load(kept)

@@ -27,12 +27,14 @@ class Ijb:
         )
 
     def path(self, name: str) -> str:
+        """Path of one of the set's lists; FileNotFoundError where it is missing."""
         path = os.path.join(self.root, "meta", f"{self.subset}_{name}")
         if not os.path.exists(path):
             raise FileNotFoundError(f"{path} does not exist.")
         return path
 
     def image(self, name: str) -> str:
+        """Path of an image by its name."""
         return os.path.join(self.root, "loose_crop", name)
 
     @functools.cached_property

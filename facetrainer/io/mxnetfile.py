@@ -11,10 +11,16 @@ TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")
 
 
 def ndarray(data: bytes, begin: int = 0) -> tuple[np.ndarray, int]:
-    """One dense array that begins at `begin` → array, where it ends; ValueError where it is none.
+    """One dense array that begins at `begin`.
 
     uint32 0xF993FAC9 (0xF993FAC8 in mxnet 0.x, without storage type), int32 storage type, uint32 dimensions, int64 each, int32
     device type and number, int32 element type, elements.
+
+    Returns:
+        The array, and the place behind it.
+
+    Raises:
+        ValueError: It is none.
     """
     (magic,) = struct.unpack_from("<I", data, begin)
     head = {0xF993FAC9: 8, 0xF993FACA: 8, 0xF993FAC8: 4}.get(magic)

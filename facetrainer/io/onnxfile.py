@@ -18,6 +18,8 @@ TYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: 
 
 @dataclasses.dataclass(frozen=True)
 class Node:
+    """An operation of a graph: names of its inputs and outputs, and its attributes."""
+
     operation: str
     name: str
     inputs: list[str]
@@ -27,6 +29,8 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
+    """What an ONNX file holds: operations in order, weights by name, inputs and outputs."""
+
     nodes: list[Node]
     weights: dict[str, np.ndarray]
     inputs: list[str]

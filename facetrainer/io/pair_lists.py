@@ -36,6 +36,9 @@ def find(folder: str) -> str:
 
     CFP's `Protocol/Split/FP` and RFW's folder with `txts` and `data` are lists themselves.
 
+    Returns:
+        Path of the list.
+
     Raises:
         FileNotFoundError: There is none.
         ValueError: There are several; name one.
@@ -78,6 +81,9 @@ def read(path: str) -> PairList:
 
     Args:
         path: The file or folder.
+
+    Returns:
+        The pairs, and their attributes where the list names some.
 
     Raises:
         ValueError: A line is none of these; the message has its number.

@@ -190,18 +190,20 @@ class RecordWriter:
         return offsets[:-1], offsets[-1] if offsets else 0  # the last one may be cut off: it is written again
 
     def write(self, payload: bytes) -> None:
+        """Appends a record under its number."""
         self.idx.write(b"%d\t%d\n" % (self.count, self.rec.tell()))
         _write_record(self.rec, payload)
         self.count += 1
 
     def close(self) -> None:
+        """Closes both files and gives them their names."""
         for file, kind in ((self.rec, "rec"), (self.idx, "idx")):
             file.close()
             os.replace(self._part(kind), f"{self.stem}.{kind}")
 
 
 def write_records(stem: str, payloads) -> None:
-    """Payloads → `stem.rec` and `stem.idx` with keys 0, 1, 2, …"""
+    """Payloads → `stem.rec` and `stem.idx` with keys 0, 1, 2 and so on."""
     writer = RecordWriter(stem)
     for payload in payloads:
         writer.write(payload)
@@ -220,6 +222,9 @@ def face_payloads(counts: list[int], image) -> tuple[int, object]:
 
     InsightFace's layout: record 0 holds the range of identity records, then the images, then one record per identity with the
     range of its images.
+
+    Returns:
+        Number of records, and a function that gives payload k.
     """
     ends = 1 + np.cumsum(np.asarray(counts, np.int64))
     end = int(ends[-1]) if len(ends) else 1
@@ -257,6 +262,12 @@ def face_index(rec: RecordFile) -> tuple[np.ndarray, np.ndarray]:
     """The image records of an InsightFace `.rec` → (positions int32, labels as written).
 
     With an id range in record 0 two headers an identity are read; of a plain im2rec file every header is.
+
+    Returns:
+        Positions and labels.
+
+    Raises:
+        ValueError: The file holds no whole record.
     """
     if len(rec) == 0:
         raise ValueError(f"{rec.path} holds no whole record")

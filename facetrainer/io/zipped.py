@@ -42,6 +42,9 @@ def read(archive: zipfile.ZipFile, name: str) -> bytes:
         archive: From `open_zip`.
         name: The member.
 
+    Returns:
+        Its bytes.
+
     Raises:
         ValueError: It is missing or damaged.
     """

@@ -51,6 +51,9 @@ class AutoAugment:
         Args:
             image: RGB uint8 (H, W, 3).
             rng: A `numpy.random.Generator`; a new one unless given.
+
+        Returns:
+            RGB uint8 `(H, W, 3)`.
         """
         return self(np.asarray(image), rng or np.random.default_rng())
 

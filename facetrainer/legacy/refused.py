@@ -9,6 +9,9 @@ def refused(name: str, instead: str) -> Callable:
     Args:
         name: As notebooks know it, "models.SAMModel".
         instead: A sentence: what to use.
+
+    Returns:
+        A function that raises NotImplementedError whatever it is called with.
     """
 
     def call(*args, **kwargs):

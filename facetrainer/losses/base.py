@@ -158,7 +158,7 @@ def sparse(labels):
 
 
 def own(values, labels):
-    """The labelled class's column.  (B, C), (B,) → (B,)"""
+    """The labelled class's column: (B, C), (B,) → (B,)."""
     return ops.take_along_axis(values, labels[:, None], axis=1)[:, 0]
 
 

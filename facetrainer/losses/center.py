@@ -15,7 +15,7 @@ log = logging.getLogger("facetrainer")
 
 @register
 class CenterLoss(FaceLoss):
-    """½‖x − c‖² to the moving center of the sample's class. (B,), (B, D) → (B,)
+    """Center loss: ½‖x − c‖² to the moving center of the sample's class.
 
     In training each center of the batch moves by α · Σ(x − c) / (1 + n).
 
@@ -67,6 +67,7 @@ class CenterLoss(FaceLoss):
         return keras.initializers.Constant(stored)
 
     def call(self, labels, embedding, training=False):
+        """A value for each sample; in training the centers move."""
         labels = sparse(labels)
         centers = ops.take(self.centers, labels, axis=0)
         if training:
@@ -74,7 +75,7 @@ class CenterLoss(FaceLoss):
         return self.distance(embedding, centers)
 
     def distance(self, embedding, centers):
-        """(B, D), (B, D) → (B,)"""
+        """Embeddings and centers, (B, D) each, → (B,)."""
         return 0.5 * ops.sum(ops.square(embedding - centers), axis=-1)
 
     def _move(self, labels, embedding):
@@ -88,7 +89,7 @@ class CenterLoss(FaceLoss):
 
 @register
 class CenterLossCosine(CenterLoss):
-    """1 − cos(x, c) to the moving center of the sample's class. (B,), (B, D) → (B,)
+    """Center loss by angle: 1 − cos(x, c) to the moving center of the sample's class.
 
     Args:
         num_classes: How many; found by the trainer unless given, and no more than there are people. Defaults to `None`.
@@ -103,7 +104,7 @@ class CenterLossCosine(CenterLoss):
 
 @register
 class PrelogitsNormLoss(FaceLoss):
-    """The p-norm of the embedding, Σ(|xᵢ| + 1e-4) at p = 1; facenet's `prelogits_norm_loss_factor`. (B,), (B, D) → (B,)
+    """The p-norm of the embedding, Σ(|xᵢ| + 1e-4) at p = 1; facenet's `prelogits_norm_loss_factor`.
 
     In a stage `"prelogits_norm_loss_factor": 5e-4` is its weight.
 
@@ -118,4 +119,5 @@ class PrelogitsNormLoss(FaceLoss):
         self.p = float(p)
 
     def call(self, labels, embedding, training=False):
+        """A value for each sample."""
         return ops.sum((ops.abs(embedding) + 1e-4) ** self.p, axis=-1) ** (1.0 / self.p)

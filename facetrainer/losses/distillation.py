@@ -38,7 +38,7 @@ def distiller_loss_euclidean(true_emb, pred_emb):
 
 
 class DistillLoss(FaceLoss):
-    """Template: a distance between the teacher's embedding and the student's.  (B,), (B, D), (B, T) → (B,)
+    """Template: a distance between the teacher's embedding and the student's.
 
     Where the widths differ, a trained map D → T stands between, as Keras_insightface's `distill_emb_map_layer` did; it
     belongs to the loss and is no part of the basic model.
@@ -51,6 +51,7 @@ class DistillLoss(FaceLoss):
             self.map = self.add_weight((emb_shape, teacher_shape), "glorot_uniform", name="distill_emb_map")
 
     def call(self, labels, embedding, teacher, training=False):
+        """A value for each sample."""
         return self.distance(teacher, self.mapped(embedding, teacher))
 
     def mapped(self, embedding, teacher):
@@ -65,13 +66,13 @@ class DistillLoss(FaceLoss):
         return embedding
 
     def distance(self, teacher, embedding):
-        """(B, T), (B, T) → (B,)"""
+        """Embeddings of teacher and student, (B, T) each, → (B,)."""
         raise NotImplementedError
 
 
 @register
 class DistillCosineLoss(DistillLoss):
-    """`distiller_loss_cosine` as a loss of a stage.  (B,), (B, D), (B, T) → (B,)"""
+    """`distiller_loss_cosine` as a loss of a stage."""
 
     def distance(self, teacher, embedding):
         return distiller_loss_cosine(teacher, embedding)
@@ -79,7 +80,7 @@ class DistillCosineLoss(DistillLoss):
 
 @register
 class DistillEuclideanLoss(DistillLoss):
-    """`distiller_loss_euclidean` as a loss of a stage.  (B,), (B, D), (B, T) → (B,)"""
+    """`distiller_loss_euclidean` as a loss of a stage."""
 
     def distance(self, teacher, embedding):
         return distiller_loss_euclidean(teacher, embedding)
@@ -124,6 +125,7 @@ class AdaDistillLoss(DistillLoss):
         )  # fmt: skip
 
     def call(self, labels, embedding, teacher, training=False):
+        """A value for each sample; in training the centers move."""
         labels, student = sparse(labels), unit(self.mapped(embedding, teacher))
         if training:
             self._move(labels, ops.stop_gradient(student), unit(teacher))
@@ -166,6 +168,7 @@ class DistillKLDivergenceLoss(FaceLoss):
         self.head = None if over == "batch" else "arcface"
 
     def call(self, labels, student, teacher, training=False):
+        """A value for each sample."""
         if self.over == "batch":
             return self.divergence(*(_among(x) for x in (teacher, student)))
         if teacher.shape[-1] != student.shape[-1]:
@@ -176,7 +179,7 @@ class DistillKLDivergenceLoss(FaceLoss):
         return self.divergence(teacher, student)
 
     def divergence(self, teacher, student):
-        """(B, N), (B, N) → (B,)"""
+        """Scores of teacher and student, (B, N) each, → (B,)."""
         p, q = (ops.log_softmax(self.scale * x, axis=-1) for x in (teacher, student))
         return ops.sum(ops.exp(p) * (p - q), axis=-1)
 

@@ -65,6 +65,7 @@ class MarginLoss(FaceLoss):
         return 0.0
 
     def call(self, labels, cosine, *more, training=False):
+        """A value for each sample, from the cosines with all classes."""
         labels = sparse(labels)
         cosine = ops.clip(cosine, EPSILON - 1, 1 - EPSILON)
         target = own(cosine, labels)
@@ -104,6 +105,9 @@ def add_angle(cosine, margin):
     """cos θ → cos(θ + m), written as cos θ cos m − sin θ sin m; where θ + m passes π, cos θ − m sin m.
 
     The second branch keeps falling, as InsightFace's first code did. `margin` is a number or (B,).
+
+    Returns:
+        Tensor of the cosine's shape.
     """
     pulled = cosine * ops.cos(margin) - ops.sqrt(1.0 - ops.square(cosine)) * ops.sin(margin)
     return ops.where(cosine > -ops.cos(margin), pulled, cosine - margin * ops.sin(margin))
@@ -111,7 +115,7 @@ def add_angle(cosine, margin):
 
 @register
 class NormFaceLoss(MarginLoss):
-    """cos θ without a margin. (B,), (B, C) → (B,)
+    """Softmax over scaled cosines, without a margin: cos θ.
 
     Args:
         scale: What cosines are multiplied with. Defaults to `64.0`.
@@ -133,7 +137,7 @@ class NormFaceLoss(MarginLoss):
 
 @register
 class ArcfaceLoss(MarginLoss):
-    """cos(m₁θ + m₂) − m₃ on the target. (B,), (B, C) → (B,)
+    """Combined margins: cos(m₁θ + m₂) − m₃ on the target.
 
     Where m₁θ + m₂ passes π the cosine would rise again: there the target becomes −2 − cos(m₁θ + m₂), which goes on
     falling, as the InsightFace code does.
@@ -169,7 +173,7 @@ class ArcfaceLoss(MarginLoss):
 
 @register
 class ArcfaceLossSimple(MarginLoss):
-    """cos(θ + m) on the target, without an arccos: `add_angle`. (B,), (B, C) → (B,)
+    """Additive angular margin (ArcFace): cos(θ + m) on the target, without an arccos, see `add_angle`.
 
     With `easy_margin` only targets under 90° are pulled, the others stay as they are.
 
@@ -197,7 +201,7 @@ class ArcfaceLossSimple(MarginLoss):
 
 @register
 class CosFaceLoss(MarginLoss):
-    """cos θ − m on the target. (B,), (B, C) → (B,)
+    """Large-margin cosine loss (CosFace): cos θ − m on the target.
 
     Args:
         margin: Subtracted from the target's cosine, m. Defaults to `0.35`.
@@ -223,7 +227,7 @@ class CosFaceLoss(MarginLoss):
 
 @register
 class AirFaceLoss(MarginLoss):
-    """1 − 2(θ + m)/π on the target. (B,), (B, C) → (B,)
+    """Linear angular margin: 1 − 2(θ + m)/π on the target.
 
     The paper writes the other classes 1 − 2θ/π as well (`linear_negatives=True`); Keras_insightface leaves their cosines.
 
@@ -253,7 +257,7 @@ class AirFaceLoss(MarginLoss):
 
 @register
 class SphereFaceLoss(MarginLoss):
-    """(λ cos θ + ψ(θ)) / (1 + λ) on the target, all times ‖x‖. (B,), (B, C), (B,) → (B,)
+    """Multiplicative angular margin: (λ cos θ + ψ(θ)) / (1 + λ) on the target, all times ‖x‖.
 
     ψ(θ) = (−1)ᵏ cos(mθ) − 2k with k = ⌊mθ/π⌋ and m = 1…4; λ = max(λ_min, λ_base (1 + γ·step)^−power) falls while training.
 
@@ -312,7 +316,7 @@ class SphereFaceLoss(MarginLoss):
 
 @register
 class SphereFaceRLoss(MarginLoss):
-    """cos(min(mθ, π)) on the target, for any m ≥ 1. (B,), (B, C) → (B,)
+    """SphereFace-R: cos(min(mθ, π)) on the target, for any m ≥ 1.
 
     The target gets this value with cos θ's gradient.
 
@@ -339,7 +343,7 @@ class SphereFaceRLoss(MarginLoss):
 
 @register
 class CurricularFaceLoss(ArcfaceLossSimple):
-    """ArcFace where a class nearer than the pulled target counts cos θ (t + cos θ). (B,), (B, C) → (B,)
+    """CurricularFace: ArcFace where a class nearer than the pulled target counts cos θ (t + cos θ).
 
     t, from `hard_scale` on, is the running mean (1 % a step) of the targets' cosines.
 
@@ -375,7 +379,7 @@ class CurricularFaceLoss(ArcfaceLossSimple):
 
 @register
 class AdaCosLoss(MarginLoss):
-    """cos θ with a scale that follows the training. (B,), (B, C) → (B,)
+    """AdaCos: cos θ with a scale that follows the training.
 
     It begins at √2 log(C − 1) (eq. 12), or at `scale`, and becomes log B / cos(min(max_median, median θ of the targets)),
     B the mean over the batch of Σ exp(scale · cos θ) over the other classes (eq. 15).
@@ -425,7 +429,7 @@ class AdaCosLoss(MarginLoss):
 
 @register
 class MagFaceLoss(MarginLoss):
-    """cos(θ + m(a)) on the target and λ(1/a + a/u²), a the feature norm cut to [l, u]. (B,), (B, C), (B,) → (B,)
+    """MagFace: cos(θ + m(a)) on the target and λ(1/a + a/u²), a the feature norm cut to [l, u].
 
     m(a) rises in a straight line from `min_margin` to `max_margin`; with `use_cosface_margin` the target is cos θ − m(a).
 
@@ -480,7 +484,7 @@ class MagFaceLoss(MarginLoss):
 
 @register
 class AdaFaceLoss(MarginLoss):
-    """cos(θ − m·q) − m(1 + q) on the target, q the feature norm's quality. (B,), (B, C), (B,) → (B,)
+    """AdaFace: cos(θ − m·q) − m(1 + q) on the target, q the feature norm's quality.
 
     q = (‖x‖ − μ)/σ · `margin_alpha`, cut to ±1 and without a gradient; μ and σ are running means over the batches, with the
     weight `mean_std_alpha` for each new one.
@@ -535,7 +539,7 @@ def _spread(values):
 
 @register
 class ElasticFaceLoss(MarginLoss):
-    """cos(θ + m) or cos θ − m with m drawn anew from N(margin, std) for each sample. (B,), (B, C) → (B,)
+    """ElasticFace: cos(θ + m) or cos θ − m with m drawn anew from N(margin, std) for each sample.
 
     Outside training every sample gets the mean margin.
 
@@ -563,6 +567,7 @@ class ElasticFaceLoss(MarginLoss):
         self.generator, self.drawn = keras.random.SeedGenerator(seed), margin
 
     def call(self, labels, cosine, training=False):
+        """A value for each sample; in training the margins are drawn."""
         self.drawn = self._draw(ops.shape(labels)[:1]) if training else self.now("margin")
         return super().call(labels, cosine, training=training)
 

@@ -70,6 +70,7 @@ class CrossBatchMemory(FaceLoss):
         self.people = self.add_weight((self.size,), nobody, dtype="int32", name="people", **options)
 
     def call(self, labels, embedding, training=False):
+        """A value for each sample, against the batch and the memory; in training the memory moves."""
         labels, direction = ops.cast(sparse(labels), "int32"), unit(embedding)
         close = ops.matmul(direction, ops.transpose(ops.concatenate([direction, self.embeddings], axis=0)))
         same, other = self.loss.masks(labels)

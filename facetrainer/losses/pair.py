@@ -11,7 +11,7 @@ FAR = 1e9
 
 
 class PairLoss(FaceLoss):
-    """Template: similarity → masks → a value per anchor.  (B,), (B, D) → (B,)
+    """Template: similarity → masks → a value per anchor.
 
     `same` (B, B) marks other images of the anchor's person, `other` those of other people. An anchor without any positive or
     negative counts 0. `distance`: "cosine" of the embeddings, or "euclidean", minus the squared distance of the
@@ -22,20 +22,21 @@ class PairLoss(FaceLoss):
     distance = "cosine"
 
     def masks(self, labels):
-        """(B,) → same, other, both (B, B)"""
+        """Labels (B,) → same, other, both (B, B)."""
         equal = labels[:, None] == labels[None]
         return ops.logical_and(equal, ops.logical_not(ops.eye(ops.shape(labels)[0], dtype="bool"))), ops.logical_not(
             equal
         )
 
     def call(self, labels, embedding, training=False):
+        """A value for each anchor."""
         values = self.per_anchor(similarity(embedding, self.distance), *self.masks(sparse(labels)))
         if self.notes:
             self.note(self.notes[0], values > 0)
         return values
 
     def per_anchor(self, close, same, other):
-        """Similarities and masks, (B, B) each → (B,)"""
+        """Similarities and masks, (B, B) each, → (B,)."""
         raise NotImplementedError
 
 
@@ -49,7 +50,7 @@ def similarity(embedding, distance: str):
 
 
 def hardest(close, same, other):
-    """Farthest of the same, nearest of the others, and whether the anchor has both.  → three of (B,)"""
+    """Farthest of the same, nearest of the others, and whether the anchor has both: three of (B,)."""
     positive = ops.min(ops.where(same, close, FAR), axis=-1)
     negative = ops.max(ops.where(other, close, -FAR), axis=-1)
     both = ops.logical_and(ops.any(same, axis=-1), ops.any(other, axis=-1))
@@ -86,7 +87,7 @@ class TripletLoss(PairLoss):
 
 @register
 class BatchHardTripletLoss(TripletLoss):
-    """max(0, s(a, hardest n) − s(a, hardest p) + α). (B,), (B, D) → (B,)
+    """Triplet loss with the hardest pairs of a batch: max(0, s(a, hardest n) − s(a, hardest p) + α).
 
     Args:
         alpha: Margin α. Defaults to `0.35`.
@@ -144,6 +145,7 @@ class BatchHardTripletLossEuclideanAutoAlpha(BatchHardTripletLossEuclidean):
         self.auto_alpha = self.memory("auto_alpha", self.init_auto_alpha)
 
     def call(self, labels, embedding, training=False):
+        """A value for each anchor; in training the margin moves."""
         self.learns = training
         return super().call(labels, embedding, training)
 
@@ -157,7 +159,7 @@ class BatchHardTripletLossEuclideanAutoAlpha(BatchHardTripletLossEuclidean):
 
 @register
 class ArcBatchHardTripletLoss(BatchHardTripletLoss):
-    """max(0, cos(a, hardest n) − cos(θ(a, hardest p) + α)): the margin is an angle. (B,), (B, D) → (B,)
+    """Hardest triplets with an angle as margin: max(0, cos(a, hardest n) − cos(θ(a, hardest p) + α)).
 
     Args:
         alpha: Margin α, an angle, radians. Defaults to `0.35`.
@@ -177,7 +179,7 @@ class ArcBatchHardTripletLoss(BatchHardTripletLoss):
 
 @register
 class BatchAllTripletLoss(TripletLoss):
-    """max(0, s(a, n) − s(a, p) + α), mean over the anchor's triplets above 0. (B,), (B, D) → (B,)
+    """All triplets of a batch: max(0, s(a, n) − s(a, p) + α), mean over the anchor's triplets above 0.
 
     Args:
         alpha: Margin α. Defaults to `0.35`.
@@ -195,7 +197,7 @@ class BatchAllTripletLoss(TripletLoss):
 
 @register
 class SemiHardTripletLoss(TripletLoss):
-    """max(0, s(a, n) − s(a, p) + α), mean over the anchor's positives, n the nearest negative behind p. (B,), (B, D) → (B,)
+    """Semi-hard triplets: max(0, s(a, n) − s(a, p) + α), mean over the anchor's positives, n the nearest negative behind p.
 
     Where none stands behind p, n is the farthest of all.
 
@@ -218,7 +220,7 @@ class SemiHardTripletLoss(TripletLoss):
 
 @register
 class SoftMarginTripletLoss(TripletLoss):
-    """log(1 + e^{k (s(a, hardest n) − s(a, hardest p))}) / k. (B,), (B, D) → (B,)
+    """Soft margin over the hardest pairs: log(1 + e^{k (s(a, hardest n) − s(a, hardest p))}) / k.
 
     Args:
         scale: k. Defaults to `10.0`.
@@ -248,6 +250,7 @@ class InOrder:
     needs_groups = False
 
     def masks(self, labels):
+        """One positive and one negative for each anchor: a batch is anchor, positive, negative, and so on."""
         row = np.arange(labels.shape[0])
         if len(row) % 3:
             raise ValueError(f"{type(self).__name__}: a batch is anchor, positive, negative, …: expected a multiple of 3 rows. "
@@ -258,6 +261,7 @@ class InOrder:
         return ops.convert_to_tensor(same), ops.convert_to_tensor(other)
 
     def per_anchor(self, close, same, other):
+        """The anchor's value, for all three rows of its triplet."""
         return ops.repeat(super().per_anchor(close, same, other)[::3], 3)
 
 
@@ -313,13 +317,13 @@ class CircleLoss(PairLoss):
 
 
 def log_sum(values, mask):
-    """log Σ e^v over the marked values of each row.  (B, B), (B, B) → (B,)"""
+    """log Σ e^v over the marked values of each row: (B, B), (B, B) → (B,)."""
     return ops.logsumexp(ops.where(mask, values, -FAR), axis=-1)
 
 
 @register
 class MultiSimilarityLoss(PairLoss):
-    """1/α log(1 + Σₚ e^{−α(s − λ)}) + 1/β log(1 + Σₙ e^{β(s − λ)}) over the pairs that mining keeps. (B,), (B, D) → (B,)
+    """Multi-similarity loss: 1/α log(1 + Σₚ e^{−α(s − λ)}) + 1/β log(1 + Σₙ e^{β(s − λ)}) over mined pairs.
 
     Kept: negatives nearer than the farthest positive + ε, positives farther than the nearest negative − ε.
 
@@ -350,7 +354,7 @@ class MultiSimilarityLoss(PairLoss):
 
 @register
 class SupConLoss(PairLoss):
-    """−mean over positives of log(e^{s_p/τ} / Σ e^{s/τ}), the sum over all others in the batch. (B,), (B, D) → (B,)
+    """Supervised contrastive loss: −mean over positives of log(e^{s_p/τ} / Σ e^{s/τ}), the sum over all others.
 
     Args:
         temperature: τ. Defaults to `0.1`.
@@ -375,7 +379,7 @@ class SupConLoss(PairLoss):
 
 @register
 class AcrTripLoss(ArcfaceLossSimple):
-    """`ArcfaceLossSimple` and `BatchHardTripletLoss(alpha)` in one. (B,), (B, C), (B, D) → (B,)
+    """`ArcfaceLossSimple` and `BatchHardTripletLoss(alpha)` in one.
 
     Args:
         margin: Of ArcFace, radians. Defaults to `0.5`.

@@ -49,6 +49,7 @@ class USSLoss(FaceLoss):
         self.moved = self.add_weight((), keras.initializers.Zeros(), name="moved")
 
     def call(self, labels, embedding, training=False):
+        """A value for each sample."""
         labels, direction = sparse(labels), unit(embedding)
         cosine = self.scale * self._real(ops.matmul(direction, ops.transpose(self.latest)))
         seen = self._real(ops.convert_to_tensor(self.seen)[None])

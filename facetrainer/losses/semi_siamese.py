@@ -49,6 +49,7 @@ class SemiSiameseLoss(FaceLoss):
         self.people = self.add_weight((self.size,), nobody, dtype="int32", name="people", **options)
 
     def call(self, labels, embedding, gallery, training=False):
+        """A value for each sample; in training the queue of prototypes moves."""
         labels, gallery = ops.cast(sparse(labels), "int32"), unit(ops.stop_gradient(gallery))
         everybody = ops.concatenate([gallery, self.prototypes], axis=0)
         close = ops.matmul(unit(embedding), ops.transpose(everybody))

@@ -9,7 +9,7 @@ from facetrainer.losses.base import FaceLoss, cross_entropy, own, register, spar
 
 @register
 class SoftmaxLoss(FaceLoss):
-    """Softmax cross-entropy. (B,), (B, C) → (B,)
+    """Softmax cross-entropy.
 
     Args:
         label_smoothing: Part of the target that is spread evenly over all classes. Defaults to `0.0`.
@@ -23,6 +23,7 @@ class SoftmaxLoss(FaceLoss):
         self.label_smoothing = label_smoothing
 
     def call(self, labels, logits, training=False):
+        """A value for each sample."""
         return cross_entropy(sparse(labels), logits, self.label_smoothing)
 
     def expected(self, classes, emb_shape):
@@ -31,7 +32,7 @@ class SoftmaxLoss(FaceLoss):
 
 @register
 class MarginSoftmax(FaceLoss):
-    """Cross-entropy after the true class's probability p shrank to (pᵃ + b·p) / 2. (B,), (B, C) → (B,)
+    """Cross-entropy after the true class's probability p shrank to (pᵃ + b·p) / 2.
 
     A loss of Keras_insightface's. The probabilities are brought back to a sum of 1, in logarithms; with `from_logits` they, times
     `scale_all`, are taken as logits instead.
@@ -55,6 +56,7 @@ class MarginSoftmax(FaceLoss):
             raise ValueError("MarginSoftmax: scale_all cancels out unless from_logits=True. Leave it at 1.")
 
     def call(self, labels, logits, training=False):
+        """A value for each sample."""
         labels, log_p = sparse(labels), ops.log_softmax(logits)
         target = own(log_p, labels)
         shrunk = target + ops.log((ops.exp(target * (self.power - 1)) + self.scale) / 2)
@@ -102,6 +104,7 @@ class KerasLoss(FaceLoss):
         return f"KerasLoss({getattr(self.loss, '__name__', type(self.loss).__name__)}, over={self.over!r})"
 
     def call(self, labels, scores, training=False):
+        """A value for each sample."""
         call = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
         one_hot = ops.one_hot(sparse(labels), scores.shape[-1])
         values = call(one_hot, scores if self._takes_scores() else ops.softmax(scores))

@@ -78,6 +78,9 @@ def read(model: str) -> dict | None:
     Args:
         model: The model file.
 
+    Returns:
+        What `write` wrote, or None.
+
     Raises:
         ValueError: The file is no thresholds file.
     """
@@ -90,6 +93,9 @@ def read_file(path: str) -> dict:
 
     Args:
         path: The file.
+
+    Returns:
+        What `write` wrote.
 
     Raises:
         ValueError: It is something else.

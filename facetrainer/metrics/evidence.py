@@ -86,6 +86,9 @@ def cllr(log_ratios: np.ndarray, same: np.ndarray) -> float:
         log_ratios: Natural logarithms `(n,)`.
         same: Whether each pair is of one person, bool `(n,)`.
 
+    Returns:
+        Bits; infinite where a certain ratio is wrong.
+
     Reference:
         Brümmer & du Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language 2006, eq. 24.
     """
@@ -145,6 +148,9 @@ def folded_ratios(scores: np.ndarray, same: np.ndarray, people: np.ndarray, fold
     """Log-likelihood ratios `(n,)` of each fold of the pairs by the fit of the others, as 10-fold accuracy takes its thresholds.
 
     nan where the others are all of one kind.
+
+    Returns:
+        Natural logarithms `(n,)`.
     """
     found = np.full(len(same), np.nan)
     for fold in folds_of(len(same), folds):

@@ -45,6 +45,9 @@ def garbe(fmrs: np.ndarray, fnmrs: np.ndarray, alpha: float = 0.5) -> float:
         fmrs: False match rates of the groups `(G,)`.
         fnmrs: False non-match rates `(G,)`.
         alpha: Weight of the false matches. Defaults to `0.5`.
+
+    Returns:
+        A number from 0 to 1.
     """
     return alpha * gini(fmrs) + (1 - alpha) * gini(fnmrs)
 
@@ -132,6 +135,9 @@ def measure_of(name: str, fmrs: np.ndarray, fnmrs: np.ndarray) -> float:
         name: Which.
         fmrs: False match rates of the groups `(G,)`.
         fnmrs: False non-match rates `(G,)`.
+
+    Returns:
+        The measure.
     """
     (spread, weights, base), rates = MEASURES[name], (fmrs, fnmrs)
     return float(base + sum(weight * spread(rates[k]) for k, weight in weights.items()))

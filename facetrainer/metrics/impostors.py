@@ -31,6 +31,9 @@ class Impostors:
     def of(cls, scores: np.ndarray) -> "Impostors":
         """From scores `(n,)`.
 
+        Returns:
+            Their distribution.
+
         Raises:
             ValueError: They are fewer than 20, which tell nothing.
         """
@@ -55,6 +58,9 @@ class Impostors:
 
         Where the scores are too few, their upper half is taken to go on as the normal distribution that fits it. With 600 scores of 223
         people the rate that was stated was met within a factor of 1.4 at 1e-3 and of 3 at 1e-4 in nine of ten draws.
+
+        Returns:
+            The score.
         """
         if self.resolves(rate):
             return float(np.interp(-np.log10(rate), -np.log10(self.rates), self.thresholds))

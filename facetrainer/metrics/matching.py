@@ -75,5 +75,8 @@ def zero_fmr(curve: Roc) -> float:
     """FNMR at the lowest threshold that no impostor's comparison reaches.
 
     It falls with the number of impostors and tells of these pairs alone, so that it has no interval.
+
+    Returns:
+        A rate from 0 to 1.
     """
     return 1 - curve.tar(0.0)

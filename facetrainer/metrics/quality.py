@@ -9,6 +9,9 @@ def angular_fisher_score(embeddings: np.ndarray, labels: np.ndarray) -> float:
     """Embeddings (n, D) and people (n,) → scatter within people over scatter between, in cosines; smaller is better.
 
     Liu et al., SphereFace, CVPR 2017, section 4.4: Σ (1 − cos(x, m_i)) / Σ n_i (1 − cos(m_i, m)).
+
+    Returns:
+        A number from 0 on.
     """
     embeddings = unit(embeddings)
     _, person, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -47,6 +50,9 @@ def partial_area(discarded: np.ndarray, rates: np.ndarray, most: float = 0.2) ->
         rates: Error rates `(k,)`.
         most: Where it ends. Defaults to `0.2`.
 
+    Returns:
+        The mean rate.
+
     Reference:
         Schlett et al., "Considerations on the evaluation of biometric quality assessment algorithms", 2023, arXiv:2303.13294.
     """
@@ -60,6 +66,9 @@ def perfect_area(rate: float, most: float = 0.2) -> float:
     Args:
         rate: Error rate with nothing discarded.
         most: Where it ends. Defaults to `0.2`.
+
+    Returns:
+        The mean rate.
     """
     end = min(rate, most)  # up to there (rate − x) / (1 − x) = 1 − (1 − rate) / (1 − x)
     return float(end + (1 - rate) * np.log1p(-end))

@@ -106,6 +106,9 @@ class Roc:
         """True-accept rate at the point whose false-accept rate is nearest to `far`, as InsightFace's IJB script reads it off.
 
         The points are those of scikit-learn's `roc_curve`, which leaves out points on a straight line; of equally near ones the highest.
+
+        Returns:
+            A rate from 0 to 1.
         """
         target, window = far * len(self.negatives), 1024
         while True:

@@ -16,6 +16,7 @@ class Mean(keras.losses.Loss):
     """Mean of values that are losses already: Keras's own way to divide by the global batch on several replicas."""
 
     def call(self, y_true, y_pred):
+        """The values as they are."""
         return y_pred
 
 
@@ -97,6 +98,7 @@ class FaceModel(keras.Model):
         optimizers.build(self.optimizer, self.trainable_variables)
 
     def call(self, images, training=False):
+        """Images, uint8 or normalised, → embeddings `(B, D)`."""
         with fused_prelu.while_training(training):
             return self.embedder(prepared(images), training=training)
 
@@ -118,6 +120,9 @@ class FaceModel(keras.Model):
         """What comes of the scores of some images, each `(images,)`: values of the losses that read them, and numbers for the logs.
 
         "columns" are the labels as columns of the scores.
+
+        Returns:
+            Values and logs by name.
         """
         scores, columns = self.head(outputs["embedding"], self.labels_in(outputs), training=training)
         size = outputs["labels"].shape[0] or ops.shape(outputs["labels"])[0]
@@ -162,6 +167,9 @@ class FaceModel(keras.Model):
 
         Some CPUs' ReLU and PReLU turn NaN into 0: a poisoned weight, or a poisoned statistic of batch normalisation, would hide
         behind a finite loss.
+
+        Returns:
+            Scalar tensor.
         """
         weights = [ops.sum(ops.cast(ops.stop_gradient(one), "float32")) for one in self.embedder.weights]
         seen = ops.concatenate([ops.stack(weights), *([] if sums is None else [sums])])
@@ -238,6 +246,9 @@ def is_largest(scores, target):
     """Whether no other class scores as high, `(batch, classes)`, `(batch, 1)` → `(batch,)` of 0 and 1.
 
     Counted and not by `argmax`, which would bring all scores to every device where classes are split.
+
+    Returns:
+        float tensor `(batch,)`.
     """
     as_high = ops.sum(ops.cast(scores >= target, "float32"), axis=-1)
     return ops.cast(as_high == 1, "float32")

@@ -10,6 +10,9 @@ def made(embedder: keras.Model, terms: list) -> keras.Model | None:
     Args:
         embedder: Basic model.
         terms: Losses.
+
+    Returns:
+        The copy, or None where no loss reads one.
     """
     reading = [term for term in terms if "gallery" in term.reads]
     if not reading:

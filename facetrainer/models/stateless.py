@@ -50,6 +50,9 @@ def climb(model, state: tuple, data) -> tuple:
     """Moves the weights by ρ g/‖g‖, g the gradient at them → the moves, and the state there.
 
     The losses' memory stays as it is; batch normalisation's statistics move.
+
+    Returns:
+        Moves by weight, and the state.
     """
     import jax
 

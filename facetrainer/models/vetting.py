@@ -133,8 +133,13 @@ class _Walk:
             self.refuse("a Split into very many parts", place)
 
     def is_known(self, config, name, module, registered):
-        """Whether Keras finds a class that may be: it looks for some names first, for functions by another key, and in files of Keras 2 by
-        the class alone."""
+        """Whether Keras finds a class that may be.
+
+        It looks for some names first, for functions by another key, and in files of Keras 2 by the class alone.
+
+        Returns:
+            True or False.
+        """
         if name.startswith("__"):
             return name in PLAIN
         if name == "function":
@@ -224,10 +229,13 @@ def _described(config):
 
 @contextlib.contextmanager
 def settings_kept(path: str) -> Iterator[None]:
-    """Raises ValueError where Keras's global settings are others at the end of the block, and puts them back.
+    """Puts Keras's global settings back at the end of the block, and refuses what changed them.
 
     Args:
         path: What is loaded inside, for the message.
+
+    Raises:
+        ValueError: They are others than before.
     """
     before = keras_compat.settings()
     try:

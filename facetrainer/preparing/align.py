@@ -32,6 +32,9 @@ def align(
 
     `find`: a detector's name or file, or a .csv of landmarks by file below `path`. `which`: "largest", "central" or "all" faces of a photo.
     Photos without a face are left out and named. A run that was broken off goes on.
+
+    Returns:
+        Counts, and a row for each photo that was left out.
     """
     source, report = begun(path, dest, find, which, min_face, max_side)
     with target.folder(dest, **task_of(path, source, layout, find, which, min_face, max_side)) as part:
@@ -67,7 +70,15 @@ def crops(source, path, part, journal, images, layout, find, which, min_face, ma
         part: Folder to write to.
         journal: File of a row for each photo that is done.
         images: Numbers of the photos.
-        layout, find, which, min_face, max_side, workers: As of `align`.
+        layout: As of `align`, and so are those that follow.
+        find: The detector.
+        which: Faces of a photo.
+        min_face: Pixels.
+        max_side: Pixels.
+        workers: Processes.
+
+    Returns:
+        Rows by number of the photo.
     """
     done = rows_of(journal)
     listed = source if source.are_files else path  # files are listed once: all processes number them alike
@@ -93,6 +104,7 @@ def _check_marks(marks, path, source):
 
 
 def dataclass_text(layout: Layout) -> str:
+    """A layout's values, for the journal."""
     return (
         f"{layout.height}x{layout.width}, margin {layout.margin}, {'box' if layout.template is None else 'five points'}"
     )

@@ -65,6 +65,9 @@ def check(
 
     `size`: (height, width) that images should have, the commonest one unless given. `eval_bins`: sets that must not share an image
     with this one. `seen`: what the images look like, where that is known.
+
+    Returns:
+        Counts, and a row for each image that is odd.
     """
     report = Report("check", about)
     others = [(bin_file, k, image) for bin_file in eval_bins for k, image in enumerate(evalbin.read_bin(bin_file)[0])]

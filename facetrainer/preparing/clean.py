@@ -25,6 +25,9 @@ def data_drop_top_k(model, data_path, dest_file=None, deg_thresh=75, limit=0, ba
     The sub-center nearest to most of a person's images is theirs; images farther from it than `deg_thresh` degrees go.
     Deng et al., ECCV 2020, section 3.4. `limit` > 0: the first so many people. Beside the npz a .csv names every image left
     out and its angle. `trusted`: see `models.load`.
+
+    Returns:
+        Path of the npz.
     """
     model = models.load(model, compile=False, trusted=trusted) if isinstance(model, str) else model
     basic_model, head = models.split(model)

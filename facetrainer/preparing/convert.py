@@ -17,6 +17,9 @@ def convert(source: sources.Source, dest: str, kind: str, workers: int = 0, shar
 
     Images whose record cannot be read are left out and named. `about`: what the source is called in the report and when the task is
     taken up again.
+
+    Returns:
+        Counts, and a row for each image that was left out.
     """
     if isinstance(source, sources.FolderSource) and kind != "csv":
         target.refuse_inside(dest, source.root)

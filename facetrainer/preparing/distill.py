@@ -14,6 +14,7 @@ from facetrainer.data import sources
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.interface import file_of
 from facetrainer.io import cached
+from facetrainer.preparing.views import Views
 from facetrainer.utils.files import sha256_of, write_json
 
 __all__ = ["Data_distiller", "Rows"]
@@ -61,6 +62,7 @@ class Rows:
         return os.path.getsize(self.path) // (self.width * self.dtype.itemsize) if self.width else 0
 
     def append(self, rows: np.ndarray) -> None:
+        """Writes rows behind those that are whole."""
         if not self.width:
             self.width = rows.shape[1]
             write_json(self.head, {**self.about, "width": self.width})
@@ -69,9 +71,11 @@ class Rows:
             file.write(rows.astype(self.dtype).tobytes())
 
     def read(self) -> np.ndarray:
+        """All rows, `(n, D)`."""
         return np.fromfile(self.path, self.dtype).reshape(-1, self.width)
 
     def remove(self) -> None:
+        """Deletes both files."""
         for path in (self.path, self.head):
             if os.path.exists(path):
                 os.remove(path)
@@ -79,7 +83,7 @@ class Rows:
 
 def Data_distiller(  # noqa: N802
     data_path, model_file=None, dest_file=None, save_npz=False, batch_size=256, use_fp16=False, limit=-1, recover=False,
-    shape=None, trusted=False,
+    shape=None, trusted=False, views=1, blend=0.5, seed=0,
 ) -> str:  # fmt: skip
     """Writes a teacher's embeddings of a dataset.
 
@@ -95,32 +99,49 @@ def Data_distiller(  # noqa: N802
         recover: Go on with a run of the same teacher, type and data that was broken off. Defaults to `False`.
         shape: `(height, width)` of the images, where the teacher leaves it open.
         trusted: See `evaluation.interface`. Defaults to `False`.
+        views: Above 1, the file holds each image as it is and `views - 1` times changed, see `preparing.views`; `.tfrecord` alone
+            can. Defaults to `1`.
+        blend: Part of the changed images that are laid over another one. Defaults to `0.5`.
+        seed: Of the changes. Defaults to `0`.
 
     Returns:
         Path of the file: images, labels and embeddings. Images that cannot be read are named and left out.
 
     Raises:
-        ValueError: There is no teacher and no embeddings, or the run that was broken off is of something else.
+        ValueError: There is no teacher and no embeddings, the run that was broken off is of something else, or an `.npz` is asked to
+            hold changed images.
     """
     source = sources.open_source(data_path)
     if model_file is None:
         return _rewritten(source, data_path, dest_file, use_fp16)
     dest = checked(dest_file or _default_name(data_path, use_fp16) + (".npz" if save_npz else ".tfrecord"))
+    embedder = Embedder(model_file, batch_size, shape, trusted)
+    if views > 1:
+        source = _viewed(source, dest, views, blend, seed, embedder.size)
     count = min(limit, len(source)) if limit > 0 else len(source)
     about = {
         "teacher": named(model_file),
         "data": os.path.abspath(str(data_path)),
         "images": len(source),
         "first": source.name(0),
+        **({"views": views, "blend": blend, "seed": seed} if views > 1 else {}),
     }
     rows = Rows(dest + ".rows", "float16" if use_fp16 else "float32", recover, about)
     if len(rows):
         log.info("going on after %d of %d images", len(rows), count)
-    for found in Embedder(model_file, batch_size, shape, trusted).of_source(source, np.arange(len(rows), count)):
+    for found in embedder.of_source(source, np.arange(len(rows), count)):
         rows.append(found)
     write(dest, source, rows.read()[:count])
     rows.remove()
     return dest
+
+
+def _viewed(source, dest, views, blend, seed, size):
+    if dest.endswith(".npz"):
+        raise ValueError(
+            f"views={views}: {dest} names images and holds none, so that changed ones have no place there. Give a .tfrecord."
+        )
+    return Views(source, views, blend, seed, size)
 
 
 def checked(dest: str) -> str:

@@ -21,6 +21,9 @@ def lfw(dest: str, data_home: str | None = None, find: str = "mtcnn", workers: i
     """`dest`/aligned (everybody), `dest`/train (View 1's training people), lfw_dev.bin (View 1's test pairs), lfw.bin (View 2).
 
     View 2 holds people of View 1: a model for lfw.bin is to be trained on other data. `find`: a detector, or a csv of landmarks.
+
+    Returns:
+        Counts, and a row for each photo that was left out.
     """
     home = _home(data_home)
     target.refuse_existing(os.path.join(dest, "train"))

@@ -32,6 +32,9 @@ def drawn(
     """Pairs drawn from `source`, `per_fold` in each fold, half of them same, nobody in two folds, no pair twice → `.bin`.
 
     People whom `train` holds, by name or by an identical image, are left out. ValueError says how many pairs there can be.
+
+    Returns:
+        Counts of pairs and people.
     """
     report, rng = Report("pairs", about, dest), np.random.default_rng(seed)
     members = np.split(np.argsort(source.labels, kind="stable"), np.cumsum(np.bincount(source.labels))[:-1])

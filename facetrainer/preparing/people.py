@@ -13,8 +13,10 @@ BLOCK, DRAWS = 2**26, 20_000  # cosines at a time; strangers' cosines
 def check_people(
     source: sources.Source, embed: Embedder, report: Report, eval_bins: list[str] = (), threshold: float | None = None
 ) -> None:  # fmt: skip
-    """Rows for names whose mean embeddings are as near as one person's, for images unlike the others of their name, and for
-    images of `eval_bins` near a trained person.
+    """Reports people and images that look out of place.
+
+    Rows are for names whose mean embeddings are as near as one person's, for images unlike the others of their name, and for images of
+    `eval_bins` near a trained person.
 
     `threshold`: cosine from which two means, or an image and a mean, are one person; else both are read off the set: nine in ten
     people with four images or more have halves that are nearer, nine in ten images the mean of their name's others.
@@ -97,6 +99,9 @@ def highest(strange: np.ndarray) -> float:
     """Where a normal distribution with the median and the median deviation of `strange` has its 99.9 %.
 
     A quantile of the values themselves would be one person's cosine as soon as one image in a hundred stands under a wrong name.
+
+    Returns:
+        A cosine.
     """
     middle = np.median(strange)
     return float(middle + 3.09 * 1.4826 * np.median(np.abs(strange - middle)))

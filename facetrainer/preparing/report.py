@@ -21,9 +21,11 @@ class Report:
         self.rows: list[dict] = []
 
     def skip(self, name: str, reason: object, **more) -> None:
+        """Notes an image that was left out, and why."""
         self.rows.append({"file": name, "reason": str(reason), **more})
 
     def as_dict(self) -> dict:
+        """Counts and rows, as JSON takes them."""
         return {**self.about, **self.counts, "skipped": self.rows}
 
     def write(self, path: str) -> None:

@@ -23,7 +23,7 @@ from facetrainer.utils.files import replacing, write_json
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """Part `number` of `count`: images number, number + count, number + 2 · count, …"""
+    """Part `number` of `count`: images number, number + count and so on."""
 
     number: int
     count: int
@@ -31,6 +31,9 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> "Shard":
         """From `"k/n"`, k from 0 on.
+
+        Returns:
+            The shard.
 
         Raises:
             ValueError: It is something else.

@@ -68,6 +68,9 @@ def shared(dest: str, **task) -> Iterator[str]:
     Args:
         dest: The folder to make.
         **task: What is done, the same in all.
+
+    Yields:
+        The folder to write to.
     """
     with filelock.FileLock(f"{os.path.normpath(dest)}.lock"):
         part = _begin(dest, task)
@@ -107,11 +110,14 @@ def _read(path):
 
 
 def refuse_inside(dest: str, source: str) -> None:
-    """ValueError where a target lies in the folder that it is made from, or around it: what is written would be read.
+    """Refuses a target in the folder that it is made from, or around it: what is written would be read.
 
     Args:
         dest: The target.
         source: The folder, or a file.
+
+    Raises:
+        ValueError: They lie in one another.
     """
     inner, outer = os.path.realpath(dest), os.path.realpath(source)
     if os.path.isdir(outer) and os.path.commonpath([inner, outer]) in (inner, outer):

@@ -79,6 +79,9 @@ class Gallery:
         Args:
             path: See the class.
 
+        Returns:
+            The header by key.
+
         Raises:
             FileNotFoundError: There is none.
             ValueError: It is damaged.
@@ -116,6 +119,9 @@ class Gallery:
 
         Args:
             nearest: People and cosines, as `nearest` gives them for an embedding.
+
+        Returns:
+            The name, or None.
         """
         return _name(nearest, self.threshold())
 
@@ -189,13 +195,15 @@ class Gallery:
     def add_face(
         self, person: str, face: Face, name: str, digest: str, least_quality: float = 0.1, force: bool = False
     ) -> None:
-        """Enrols a face that was read already; arguments beside these as of `enrol`.
+        """Enrols a face that was read already.
 
         Args:
             person: Name.
             face: The face.
             name: Of its photo.
             digest: Of the photo's bytes, hexadecimal.
+            least_quality: From 0 to 1; a face below it is refused. Defaults to `0.1`.
+            force: Whether to take it in spite of its quality or likeness. Defaults to `False`.
 
         Raises:
             ValueError: Its quality is too low, or it looks like somebody else than the person's other photos.

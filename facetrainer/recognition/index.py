@@ -80,6 +80,9 @@ def _fast_scan(vectors):
     """Every vector as 4 bits for two dimensions, all of them looked at (André et al., 2017).
 
     Graphs (HNSW) are faster on clustered data and lose people on embeddings, which lie apart in all directions: see benchmarks/search.py.
+
+    Returns:
+        FAISS's index.
     """
     faiss = need("faiss", '"face-trainer[search]"', f"a gallery of {len(vectors):,} people")
     width = vectors.shape[1]

@@ -81,6 +81,9 @@ def layout_of(size: tuple[int, int]) -> Layout:
     Args:
         size: Height and width that a model takes.
 
+    Returns:
+        The layout.
+
     Raises:
         ValueError: It is the shape of none.
     """

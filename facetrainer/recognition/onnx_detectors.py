@@ -35,6 +35,9 @@ def open_file(path: str, min_face: int = 0) -> Detector:
         path: The file.
         min_face: Pixels; smaller faces are left out.
 
+    Returns:
+        The detector.
+
     Raises:
         ValueError: Its outputs are those of no family that is known, or it cannot be opened.
     """
@@ -144,6 +147,9 @@ def scrfd(outputs: list[np.ndarray], size: int) -> Decoded:
     """Scores, boxes, points of strides 8, 16, 32 (lists of three each).
 
     Distances from each cell's corner in strides; two anchors a cell. Guo et al., 2021, arXiv:2105.04714.
+
+    Returns:
+        Scores `(n,)`, boxes `(n, 4)` and points `(n, 5, 2)` in pixels.
     """
     levels = []
     for level, stride in enumerate(STRIDES):
@@ -159,6 +165,9 @@ def retinaface(outputs: list[np.ndarray], size: int) -> Decoded:
     """Boxes (1, n, 4), scores (1, n, 2), points (1, n, 10) relative to anchors.
 
     Anchors of 16 … 512 pixels on strides 8, 16, 32; variances 0.1 and 0.2. Deng et al., CVPR 2020, arXiv:1905.00641.
+
+    Returns:
+        Scores `(n,)`, boxes `(n, 4)` and points `(n, 5, 2)` in pixels.
     """
     by_width = {output.shape[-1]: output[0] for output in outputs}
     middle, side = _anchors(size)

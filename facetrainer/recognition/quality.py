@@ -69,6 +69,9 @@ def measure(crop: np.ndarray, landmarks: np.ndarray, score: float) -> Quality:
         crop: Aligned, RGB uint8.
         landmarks: `(5, 2)` in the photo; nan where they are not known.
         score: The detector's.
+
+    Returns:
+        The measurements.
     """
     grey = cv2.cvtColor(cv2.resize(crop, (112, 112), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     sharpness = float(cv2.Laplacian(grey, cv2.CV_64F).var())

@@ -53,6 +53,9 @@ class Photo:
     def one(self) -> Face:
         """The one face that is meant: large and near the middle, if no other is nearly as much so.
 
+        Returns:
+            The face.
+
         Raises:
             ValueError: The photo cannot be read, shows nobody, or several people alike.
         """
@@ -168,6 +171,9 @@ def photos_in(path: str) -> list[str]:
 
     Args:
         path: File or folder.
+
+    Returns:
+        Their paths.
 
     Raises:
         FileNotFoundError: There is no such file or folder.

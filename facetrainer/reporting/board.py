@@ -92,6 +92,7 @@ class Board(keras.callbacks.Callback):
         return {"steps": self.steps}
 
     def load_state_dict(self, state: dict) -> None:
+        """Goes on from what `state_dict` gave."""
         self.steps = state["steps"]
 
 

@@ -16,6 +16,9 @@ def describe(trainer, sch: list[dict]) -> str:
     Args:
         trainer: `Train`; nothing of it is changed but that the data are indexed.
         sch: The schedule.
+
+    Returns:
+        The text.
     """
     rows, epoch, rates = [], 0, None
     for spec in trainer.plan(sch):

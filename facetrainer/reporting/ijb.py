@@ -18,6 +18,9 @@ def plot_roc_and_calculate_tpr(scores, names=None, label=None, path=None):
     """Scores of pairs, a list or files of `-R` → (table of TAR at FAR, figure).
 
     The table has a row a score, a column a rate, and AUC; N0 and N1 stand with InsightFace's name beside.
+
+    Returns:
+        DataFrame and matplotlib figure.
     """
     named = _named_scores(scores, names, label)
     rows, drawn = {}, {}

@@ -287,6 +287,9 @@ def hist_plot(
 
     `loss_lists` and `accuracy_lists` hold a list a stage, `customs_dict` a list of all epochs by name: evaluation sets, each with its own
     panel (`eval_split`) or all in one, then learning rate and losses in the last. Losses above `limit_loss_max` are left out.
+
+    Returns:
+        Matplotlib axes, and the last item.
     """
     others = [name for name in customs_dict if name == "lr" or name.endswith("_loss")]
     sets = [name for name in customs_dict if name not in others]
@@ -356,6 +359,9 @@ def hist_plot_split(
 
     `customs`: names besides loss and accuracy, those of them that the history has; every evaluation set and lr unless given. `skip_epochs`
     leaves out the first ones.
+
+    Returns:
+        Matplotlib axes, and the last item.
     """
     values = _read_history(history)
     customs = customs or [*(k for k in values if f"{k}_thresh" in values), "lr"]
@@ -388,6 +394,9 @@ def choose_accuracy(aa, skip_name_len=0, sort_metric=False, metric_key="agedb_30
 
     A fourth table shows the last epoch. `key_picks`: the sets, all in the history unless given; `sort_metric` sorts by `metric_key`. A
     history without that set takes its last one, and the table says which; one without any set is left out.
+
+    Returns:
+        Three dicts by name of the history.
     """
     tables = {"metric": {}, "each": {}, "sum": {}, "last": {}}
     for path in aa:

@@ -54,6 +54,9 @@ def read(path: str) -> Run:
     Args:
         path: `checkpoints/x`, one of its files, or a folder that holds one run.
 
+    Returns:
+        The run.
+
     Raises:
         FileNotFoundError: There is no run.
         ValueError: The folder holds several, or the history is damaged.

@@ -27,6 +27,9 @@ def read(paths: list[str]) -> list[dict]:
     Args:
         paths: The files.
 
+    Returns:
+        A dict for each model and set.
+
     Raises:
         ValueError: A file holds something else.
     """
@@ -72,6 +75,9 @@ def write(results: list[dict], path: str) -> str:
 
 def writer_of(path: str) -> Callable:
     """The function that writes a study of the path's kind.
+
+    Returns:
+        Function of results and path.
 
     Raises:
         ValueError: It is no kind of study.

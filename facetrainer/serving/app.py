@@ -36,6 +36,9 @@ def make_app(gallery: Gallery, limits: Limits, keep: str | None = None) -> Guard
         gallery: Who is known; changed by `/api/enrol` and the like, and saved then.
         limits: What a client may ask for.
         keep: Folder for the photos that are enrolled. Defaults to none: nothing of an upload is kept but its embedding.
+
+    Returns:
+        An ASGI application.
     """
     app = FastAPI(title="Who is this?", docs_url=None, redoc_url=None)
     service = Service(gallery, keep)

@@ -132,6 +132,9 @@ class StageSpec:
         Args:
             names: Names of all layers of the basic model.
 
+        Returns:
+            The names.
+
         Raises:
             ValueError: A pattern fits none of them.
         """
@@ -142,6 +145,9 @@ class StageSpec:
 
         Args:
             names: Names of all layers of the basic model.
+
+        Returns:
+            A factor for each name.
 
         Raises:
             ValueError: A pattern of `layer_rates` fits none of them.

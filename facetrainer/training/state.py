@@ -32,9 +32,11 @@ class Progress:
     ended: bool = False
 
     def state_dict(self) -> dict:
+        """Stage, epoch and step."""
         return dataclasses.asdict(self)
 
     def load_state_dict(self, state: dict) -> None:
+        """Goes on from what `state_dict` gave."""
         self.stage, self.epoch, self.step = (int(state[name]) for name in ("stage", "epoch", "step"))
         self.ended = bool(state.get("ended", False))  # states of 0.12 have none
 
@@ -44,6 +46,9 @@ def variables(model: keras.Model) -> dict[str, list]:
 
     Args:
         model: Compiled `FaceModel`.
+
+    Returns:
+        Lists of Keras variables by kind.
     """
     metrics = [v for metric in model.metrics for v in metric.variables]
     return {
@@ -65,7 +70,10 @@ class ModelState:
         self.model = model
 
     def state_dict(self) -> dict:
-        """Arrays by kind.
+        """The state of the training.
+
+        Returns:
+            NumPy arrays by kind.
 
         Raises:
             NotFiniteError: A weight, a running mean or an optimizer's memory holds NaN or infinity: such a state is not written.
@@ -155,9 +163,11 @@ class Carried:
         return pairs, growing.told(places, len(before))
 
     def state_dict(self) -> dict:
+        """Arrays that later stages take up."""
         return self.kept
 
     def load_state_dict(self, state: dict) -> None:
+        """Goes on from what `state_dict` gave."""
         self.kept = dict(state)
 
 
@@ -173,6 +183,7 @@ class Origin:
         self.people, self.optimizer = people, optimizer
 
     def state_dict(self) -> dict:
+        """What the state came of, as JSON takes it."""
         inner = optimizers.inner_of(self.optimizer)
         about = {"class": type(inner).__name__, "config": _plain_settings(inner)}
         return {"optimizer": about, **({"people": growing.packed(self.people)} if self.people else {})}
@@ -183,6 +194,9 @@ class Origin:
     @classmethod
     def from_state(cls, state: dict) -> "Origin":
         """From the "origin" of a state file.
+
+        Returns:
+            The origin.
 
         Raises:
             ValueError: The optimizer is none of Keras's or ours.
@@ -226,6 +240,7 @@ class Named:
         self.things = things
 
     def state_dict(self) -> dict:
+        """Arrays by name."""
         return {name: thing.state_dict() for name, thing in self.things.items()}
 
     def load_state_dict(self, state: dict | list) -> None:

@@ -107,6 +107,9 @@ class RunStore:
     def load(self) -> dict | None:
         """The last state that can be read: `{"journal": ..., "states": {name: state}}`, or None where there is none.
 
+        Returns:
+            Journal and states, or None.
+
         Raises:
             ValueError: There is a file, but none that can be read.
         """

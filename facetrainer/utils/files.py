@@ -54,6 +54,9 @@ def read_bytes(path: str) -> bytes:
     Args:
         path: The file, perhaps named by a list from elsewhere.
 
+    Returns:
+        Its bytes.
+
     Raises:
         ValueError: It is a folder or a device: one would have no end.
         OSError: It cannot be read.

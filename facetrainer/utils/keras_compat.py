@@ -100,5 +100,8 @@ def efficientnet(width: float, depth: float, name: str, **kwargs) -> keras.Model
         depth: Factor of its units.
         name: Of the model.
         **kwargs: As for `keras.applications.EfficientNetB0`.
+
+    Returns:
+        The model.
     """
     return EfficientNet(width, depth, default_size=800, name=name, **kwargs)

@@ -12,6 +12,9 @@ def keep_freed_memory() -> bool:
     TensorFlow on CPU allocates each activation anew. With glibc's defaults the pages of large blocks go back to the system
     and are faulted in again at every step, which can cost as much as the arithmetic of a small network: one heap, no
     mapped blocks, no trimming. Only glibc has these switches.
+
+    Returns:
+        Whether the C library took the settings.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -9,6 +9,9 @@ def unit(x, axis: int = -1):
     Args:
         x: Tensor.
         axis: Along which its vectors lie. Defaults to `-1`.
+
+    Returns:
+        Tensor of the same shape.
     """
     return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=axis, keepdims=True), 1e-14))
 
@@ -23,6 +26,9 @@ def last_rows(labels):
 
     Args:
         labels: `(batch,)`.
+
+    Returns:
+        Integer tensor `(batch,)`.
     """
     rows = ops.arange(labels.shape[0])
     return ops.max(ops.where(labels[:, None] == labels[None], rows[None], -1), axis=1)

@@ -54,12 +54,14 @@ def shapes_of(layer, x):
 
 
 def batch_norm(name, a, x, gamma, beta, mean, variance):
+    """A batch norm of given arrays."""
     gamma = np.ones_like(beta) if a.get("fix_gamma", True) else gamma
     layer = layers.BatchNormalization(momentum=a.get("momentum", 0.9), epsilon=a.get("eps", 1e-3), name=name)
     return _with(layer, x.x, gamma, beta, mean, variance, flat=x.flat)
 
 
 def leaky(name, a, x, slopes=None):
+    """A leaky ReLU, or a PReLU of given slopes."""
     kind = a.get("act_type", "leaky")
     if kind == "leaky":
         return Tensor(layers.LeakyReLU(a.get("slope", 0.25), name=name)(x.x), x.flat)
@@ -69,6 +71,7 @@ def leaky(name, a, x, slopes=None):
 
 
 def flatten(name, a, x):
+    """Flattening in the order of channels first, as the other program has it."""
     return Tensor(layers.Flatten(name=name)(x.x), tuple(x.x.shape[1:])) if len(x.x.shape) == 4 else x
 
 
@@ -83,6 +86,7 @@ def dense(name, a, x, weight, bias=None):
 
 
 def pooling(name, a, x):
+    """A pooling layer, padded as the other program does."""
     kind = a.get("pool_type", "max")
     if a.get("global_pool"):
         layer = (layers.GlobalAveragePooling2D if kind == "avg" else layers.GlobalMaxPooling2D)(

@@ -28,6 +28,9 @@ def inference_model(
 
     `raw`: images come as uint8 (B, H, W, C) and are normalised inside, (x − 127.5) / 128; otherwise normalised, float32.
     `unit_length`: embeddings are divided by their length.
+
+    Returns:
+        The model.
     """
     inputs = layers.Input(model.input_shape[1:], batch, "uint8" if raw else "float32", name="image")
     x = layers.Rescaling(1 / 128, -127.5 / 128, name="normalise")(inputs) if raw else inputs

@@ -14,6 +14,9 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
     Before: a convolution or dense layer. After: a dense layer behind flattening or a mean over the map. What stays is a norm
     before a padded convolution (its zeros are not the norm's), or one whose input goes elsewhere too.
+
+    Returns:
+        The copy.
     """
     graph = _Graph(model)
     partners = {norm: graph.partner(norm) for norm in graph.norms()}

@@ -14,7 +14,12 @@ def build(symbol_file: str, params: dict[str, np.ndarray], input_shape=(112, 112
     """`model-symbol.json` and parameters → functional model of images (x − 127.5) / 128, layer "embedding" last.
 
     The symbol works on 0 … 255: where it begins with InsightFace's normalisation, that is left out, else the input is scaled back.
-    ValueError names an operation that is not known.
+
+    Returns:
+        Functional model.
+
+    Raises:
+        ValueError: An operation is not known.
     """
     with open(symbol_file, encoding="utf-8") as file:
         nodes = json.load(file)["nodes"]

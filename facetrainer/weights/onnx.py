@@ -14,10 +14,15 @@ ABOUT_SHAPES = ("Shape", "Gather", "Unsqueeze", "Concat", "Constant", "Slice")  
 
 
 def build(graph: Graph, input_shape=(112, 112, 3), path: str = "") -> keras.Model:
-    """Graph of one image input, channels first → functional model of the same images, layer "embedding" last; of images
-    (x − 127.5) / 128 where the graph takes pixels and normalises them itself.
+    """Graph of one image input, channels first → functional model of the same images, layer "embedding" last.
 
-    ValueError names an operation that is not known.
+    Its images are (x − 127.5) / 128 also where the graph takes pixels and normalises them itself.
+
+    Returns:
+        Functional model.
+
+    Raises:
+        ValueError: An operation is not known.
     """
     if len(graph.inputs) != 1:
         raise ValueError(f"{path}: expected one input, the image. Received: {graph.inputs}")

@@ -147,6 +147,9 @@ def from_graph(weights: dict[str, np.ndarray], products: list[str]) -> dict[str,
     """Weights of an ONNX export of a transformer → its state dict.
 
     Exporters keep the names of all weights but those of matrix products (`products`, in order), which they turn round.
+
+    Returns:
+        Arrays by name, as `torch.load` would give them.
     """
     parts = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
     names = [f"blocks.{unit}.{part}.weight" for unit in range(len(products) // len(parts)) for part in parts]

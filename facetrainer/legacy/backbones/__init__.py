@@ -11,6 +11,9 @@ def made(key: str, name: str, input_shape, **options):
         name: Of the model.
         input_shape: (H, W, C).
         **options: Of the builder.
+
+    Returns:
+        Functional model.
     """
     model = backbones.build(key, tuple(input_shape), **options)
     model.name = name

@@ -25,6 +25,9 @@ def MobileFaceNet(  # noqa: N802
         include_top: Has to be `False`.
         name: Of the model.
 
+    Returns:
+        Functional model.
+
     Raises:
         ValueError: `include_top` is asked for.
     """

@@ -135,5 +135,5 @@ def _torch_network(name):
 
 
 def _rate(digits):
-    """ "005" → 0.05"""
+    """Digits behind the point, "005" → 0.05."""
     return float(f"{digits[0]}.{digits[1:]}") if digits else 0.0

@@ -112,6 +112,9 @@ def pooled(vectors: np.ndarray, qualities: np.ndarray) -> np.ndarray:
     Args:
         vectors: `(n, D)`.
         qualities: `(n,)`, 0 or more.
+
+    Returns:
+        float32 `(D,)`.
     """
     whole = np.maximum(qualities, 1e-3) @ vectors
     return (whole / max(np.linalg.norm(whole), 1e-12)).astype(np.float32)

@@ -146,6 +146,9 @@ class LocalStore:
         Args:
             path: The folder.
 
+        Returns:
+            The store there.
+
         Raises:
             ValueError: There are other things in it.
         """
@@ -216,6 +219,9 @@ def read_header(path: str) -> dict:
 
     Args:
         path: Its `gallery.json`.
+
+    Returns:
+        The header by key.
 
     Raises:
         ValueError: It is damaged.

@@ -128,11 +128,13 @@ class Within(keras.callbacks.Callback):
         self.context, self.callbacks = context, callbacks
 
     def set_model(self, model):
+        """Hands the model on."""
         super().set_model(model)
         for one in self.callbacks:
             one.set_model(model)
 
     def set_params(self, params):
+        """Hands Keras's parameters on."""
         super().set_params(params)
         for one in self.callbacks:
             one.set_params(params)
@@ -148,6 +150,7 @@ def _each(hook):
         for one in self.callbacks:
             getattr(one, hook)(*args, **kwargs)
 
+    call.__doc__ = f"Hands {hook} on."
     return call
 
 

@@ -36,11 +36,14 @@ class My_history(keras.callbacks.Callback):
         return row
 
     def write(self):
+        """Writes the file."""
         if self.file:
             write_json(self.file, self.history)
 
     def state_dict(self) -> dict:
+        """The history, for a resumed run."""
         return {"history": self.history}
 
     def load_state_dict(self, state: dict) -> None:
+        """Goes on from what `state_dict` gave."""
         self.history = state["history"]

@@ -42,4 +42,5 @@ class LearningRate(Timed):
         return {"factor": self.factor}
 
     def load_state_dict(self, state: dict) -> None:
+        """Goes on from what `state_dict` gave."""
         self.factor = state["factor"]

@@ -33,7 +33,9 @@ class Patience(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def state_dict(self) -> dict:
+        """What a resumed run needs to wait on."""
         return {"best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state: dict) -> None:
+        """Goes on from what `state_dict` gave."""
         self.best, self.waited = state["best"], state["waited"]

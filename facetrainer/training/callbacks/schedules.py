@@ -110,6 +110,9 @@ def read_listed(path: str) -> Listed:
     Args:
         path: The file.
 
+    Returns:
+        The schedule.
+
     Raises:
         ValueError: A line is something else; the message has its number.
     """
@@ -150,6 +153,9 @@ def read_schedule(
     `lr_decay_steps`: up to 1 exponential by epoch; a list of epochs: steps; above 1 cosine with restarts over so many
     epochs, from 500 on over so many batches, counted with `steps_per_epoch` of the first stage. With `lr_decay="linear"` a
     straight line to lr_min over as many, and no restart.
+
+    Returns:
+        Function of the fractional epoch that returns the rate.
     """
     if listed is not None:
         return Listed(**listed)

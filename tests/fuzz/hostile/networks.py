@@ -288,7 +288,7 @@ def old_network(*layers):
     return {"class_name": "Functional", "config": config}
 
 
-def old_layer(kind, config, nodes=((("in", 0, 0, {}),),)):
+def old_layer(kind, config, nodes=((("in", 0, 0, {}),),)):  # noqa: B006 nobody writes to it
     return {
         "class_name": kind,
         "config": {"name": "out", **config},
