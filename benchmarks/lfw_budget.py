@@ -31,7 +31,7 @@ def cpu() -> float:
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser("lfw_budget", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     main.add_argument("--data", required=True, help="folder with train.rec and lfw_dev.bin")
-    main.add_argument("--teacher", help="model file to distill from, or an npz of data_distiller.py's")
+    main.add_argument("--teacher", help="model file to distill from, or a file that `facetrainer distill` wrote")
     main.add_argument("--seconds", type=float, default=1500, help="CPU-seconds, user + system")
     main.add_argument("--epochs", type=int, help="of cosine, in the place of as many as fit; 0 trains nothing")
     main.add_argument("--seed", type=int, default=0)
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def distilled(data, teacher):
     """→ npz with the teacher's embeddings."""
-    if teacher.endswith(".npz"):
+    if teacher.endswith((".npz", ".tfrecord")):
         return teacher
     begin = os.times()
     call = [sys.executable, os.path.join(ROOT, "data_distiller.py"), "-D", data, "-M", teacher, "-d", "lfw_teacher.npz"]

@@ -7,6 +7,8 @@ its own `weight_decay` is set to weight_decay / first learning rate: the same at
 
 import logging
 import types
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
@@ -59,7 +61,15 @@ class SGDW(_Decoupled, keras.optimizers.SGD):
         **kwargs: `decay_on` and those of Keras's.
     """
 
-    def __init__(self, weight_decay=0.0, learning_rate=0.001, momentum=0.0, nesterov=False, name="SGDW", **kwargs):
+    def __init__(
+        self,
+        weight_decay: float = 0.0,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.001,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        name: str = "SGDW",
+        **kwargs,
+    ):
         super().__init__(weight_decay, learning_rate, momentum=momentum, nesterov=nesterov, name=name, **kwargs)
 
 
@@ -80,13 +90,13 @@ class AdamW(_Decoupled, keras.optimizers.Adam):
 
     def __init__(
         self,
-        weight_decay=0.0,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
-        name="AdamW",
+        weight_decay: float = 0.0,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        name: str = "AdamW",
         **kwargs,
     ):
         super().__init__(
@@ -154,11 +164,11 @@ def _load_tables(self, store):
         distributed.assign(v, store[str(i)])
 
 
-def inner_of(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+def inner_of(optimizer: keras.optimizers.Optimizer | None) -> keras.optimizers.Optimizer | None:
     """The optimizer without loss scaling around it.
 
     Args:
-        optimizer: Perhaps with loss scaling around it.
+        optimizer: Perhaps with loss scaling around it; None where there is none.
 
     Returns:
         The optimizer itself.
@@ -260,7 +270,7 @@ def _clipped(gradients, norm, mine):
     return [g * ops.cast(factor, g.dtype) if is_mine else g for g, is_mine in zip(gradients, mine, strict=True)]
 
 
-def sharpness_aware_step(model: keras.Model, rho: float, step, data) -> dict:
+def sharpness_aware_step(model: keras.Model, rho: float, step: Callable, data: Any) -> dict:
     """A training step with the gradient taken at w + ρ g/‖g‖, g the gradient at w.
 
     The first gradient leaves the losses' memory alone; batch normalisation sees the batch twice. For TensorFlow, on one device;

@@ -203,6 +203,32 @@ def test_public_docstrings_are_whole():
     assert len(found) > 140 and {name: what for name, what in found.items() if what} == {}
 
 
+def unhinted(function):
+    """Parameters of a function whose type is not told, and "return"."""
+    signature = inspect.signature(function)
+    told = [one for one in signature.parameters.values() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    missing = [one.name for one in told if one.annotation is one.empty and one.name not in ("self", "cls")]
+    returns = signature.return_annotation is signature.empty and function.__name__ != "__init__"
+    return missing + ["return"] * returns
+
+
+def signatures():
+    for name, thing in public().items():
+        if inspect.isfunction(thing):
+            yield name, thing
+        for key, value in vars(thing).items() if inspect.isclass(thing) else ():
+            method = getattr(value, "__func__", value)
+            ours = inspect.isfunction(method) and method.__module__.startswith("facetrainer")
+            if ours and (not key.startswith("_") or key in ("__init__", "__call__")):
+                yield f"{name}.{key}", method
+
+
+def test_public_signatures_tell_their_types():
+    """`mypy` checks them, in the gate."""
+    found = {name: unhinted(function) for name, function in signatures()}
+    assert len(found) > 350 and {name: what for name, what in found.items() if what} == {}
+
+
 def documented():
     """What every module defines and does not hide, with its docstring, which a method may inherit."""
     for info in pkgutil.walk_packages(facetrainer.__path__, "facetrainer."):

@@ -17,7 +17,7 @@ TAILS: dict[str, str] = {}
 ALIASES = {"se_resnext": "se_resnext50"}  # names of Keras_insightface
 
 
-def register(*names: str, tail: str = "GDC", **options):
+def register(*names: str, tail: str = "GDC", **options) -> Callable:
     """Adds a backbone to the table.
 
     Args:

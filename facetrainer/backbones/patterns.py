@@ -5,10 +5,14 @@ al., CVPR 2013, "Blessing of dimensionality".
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
+
+from facetrainer.utils.tensors import Tensor
 
 GREY = (0.299, 0.587, 0.114)
 SCALES = ((1, 1, 2, 12), (3, 4, 1, 10), (1, 2, 1, 9), (1, 3, 1, 8))
@@ -44,14 +48,14 @@ class LocalBinaryPatterns(layers.Layer):
         Float tensor of shape `(batch, numbers)`.
     """
 
-    def __init__(self, scales=SCALES, margin: int = 6, **kwargs):
+    def __init__(self, scales: Sequence[Sequence[int]] = SCALES, margin: int = 6, **kwargs):
         super().__init__(**kwargs)
         self.scales, self.margin = tuple(tuple(one) for one in scales), margin
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scales": [list(one) for one in self.scales], "margin": self.margin}
 
-    def build(self, shape):
+    def build(self, shape: tuple[int, ...]) -> None:
         """Components as wide as the patterns are."""
         for up, down, radius, cell in self.scales:
             side = (min(shape[1:3]) - 2 * self.margin) * up // down - 2 * radius
@@ -61,7 +65,7 @@ class LocalBinaryPatterns(layers.Layer):
                     f"{cell}. Give other scales, or a smaller margin than {self.margin}."
                 )
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         """Normalised images `(B, H, W, C)` → principal components of their patterns `(B, D)`."""
         grey = ops.sum(ops.cast(images, "float32") * ops.convert_to_tensor(GREY, "float32"), axis=-1, keepdims=True)
         m = self.margin
@@ -89,7 +93,12 @@ class LocalBinaryPatterns(layers.Layer):
 
 
 def with_patterns(
-    model: keras.Model, images: np.ndarray, width: int = 350, share: float = 1.2, scales=SCALES, seed: int = 0
+    model: keras.Model,
+    images: np.ndarray,
+    width: int = 350,
+    share: float = 1.2,
+    scales: Sequence[Sequence[int]] = SCALES,
+    seed: int = 0,
 ) -> keras.Model:
     """A basic model with the principal components of the patterns of its images behind its own embedding, each at length 1.
 

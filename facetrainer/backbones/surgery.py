@@ -1,9 +1,12 @@
 """Functional models changed layer by layer: copies that keep the weights and the layers' trainable flags."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers, ops
+
+from facetrainer.utils.tensors import Tensor
 
 DROP = "_drop_path"
 
@@ -50,7 +53,12 @@ def with_config(model: keras.Model, wanted: Callable[[layers.Layer], dict]) -> k
 
 
 def add_l2_regularizer_2_model(
-    model, weight_decay, custom_objects=None, apply_to_batch_normal=False, apply_to_bias=False, on="weights"
+    model: keras.Model,
+    weight_decay: float,
+    custom_objects: dict[str, Any] | None = None,
+    apply_to_batch_normal: bool = False,
+    apply_to_bias: bool = False,
+    on: str | None = "weights",
 ) -> keras.Model:
     """Copy with L2(weight_decay / 2) on Dense and convolution kernels; weights kept.
 
@@ -108,7 +116,7 @@ def convert_to_batch_renorm(model: keras.Model) -> keras.Model:
     return copy
 
 
-def replace_ReLU_with_PReLU(model, target_activation="PReLU", **kwargs) -> keras.Model:  # noqa: N802
+def replace_ReLU_with_PReLU(model: keras.Model, target_activation: str = "PReLU", **kwargs) -> keras.Model:  # noqa: N802
     """Copy with another activation for every ReLU; weights are kept.
 
     Args:
@@ -150,26 +158,26 @@ class AconC(layers.Layer):
         beta: Likewise. Defaults to `1`.
     """
 
-    def __init__(self, p1=1, p2=0, beta=1, **kwargs):
+    def __init__(self, p1: float = 1, p2: float = 0, beta: float = 1, **kwargs):
         super().__init__(**kwargs)
         self.first = {"p1": p1, "p2": p2, "beta": beta}
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """p1, p2 and beta of each channel."""
         for name, value in self.first.items():
             start = keras.initializers.Constant(value)
             setattr(self, name, self.add_weight(shape=(input_shape[-1],), initializer=start, name=name))
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         """Applies the activation channel by channel."""
         steep = (self.p1 - self.p2) * x
         return steep * ops.sigmoid(self.beta * steep) + self.p2 * x
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.first}
 
 
-def replace_add_with_stochastic_depth(model: keras.Model, survivals=(1, 0.8)) -> keras.Model:
+def replace_add_with_stochastic_depth(model: keras.Model, survivals: Any = (1, 0.8)) -> keras.Model:
     """Copy whose residual branches are left out at random in training.
 
     A branch that survives is divided by its probability, so that nothing is to be scaled afterwards. Made of Keras's own Dropout.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from typing import Any
 
 from facetrainer.cli import run
 from facetrainer.utils.lazy import later
@@ -91,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def open_model(path: str, size: tuple[int, int] = (112, 112), trusted: bool = False) -> tuple[keras.Model, object]:
+def open_model(path: str, size: tuple[int, int] = (112, 112), trusted: bool = False) -> tuple[Any, Any]:
     """Model file → (basic model, head or None)."""
     if path.endswith(FOREIGN) or os.path.isdir(path):
         return models.import_weights(path, (*size, 3), trusted), None
@@ -245,7 +246,7 @@ def _input_text(model, raw):
     return f"{height}×{width}×{channels} RGB, " + ("uint8 0…255" if raw else "float32 (x - 127.5) / 128")
 
 
-def about(model: keras.Model) -> str:
+def about(model: Any) -> str:
     """Parameters, multiply-additions, layers."""
     weights = f"{count.parameters(model):,} trainable of {model.count_params():,}"
     return f"{weights}, {count.macs(model) / 1e6:,.1f} M multiply-additions, {len(model.layers)} layers"

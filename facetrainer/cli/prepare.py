@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 
 from facetrainer.cli import engine, run
 from facetrainer.utils.lazy import later
@@ -136,7 +137,7 @@ SOURCE = ("source", {"help": "folder, InsightFace directory, .rec, .tfrecord, .c
 TARGET = ("target", {"help": "where to write"})
 SEED = ("--seed", {"type": int, "default": 0})
 SIZE = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable, str, list]] = {
     "convert": (run_convert, "records, folders, shards and lists into one another; images keep their bytes", [
         SOURCE, TARGET,
         ("--to", {"choices": KINDS, "help": "csv where the target's name says so"}),

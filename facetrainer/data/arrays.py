@@ -1,5 +1,7 @@
 """Images and labels that are in memory already."""
 
+from typing import Any
+
 import numpy as np
 
 from facetrainer.data.sources import Source, number_people
@@ -34,7 +36,7 @@ class ArraySource(Source):
         self.images = images
         self.class_names, self.labels = number_people(people)
 
-    def read(self, i: int) -> np.ndarray:
+    def read(self, i: int) -> Any:
         """Image `i`, not encoded."""
         return self.images[i]
 

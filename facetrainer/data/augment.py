@@ -342,10 +342,10 @@ def from_status(random_status: int, random_crop=(100, 100), random_cutout_mask_a
     Returns:
         Augmentations, in order.
     """
-    steps = [flip] if random_status >= 0 else []
+    steps: list[Augmentation] = [flip] if random_status >= 0 else []
     if random_status >= 100:
-        steps.append(RandAugment(magnitude=5 * random_status / 100))
-        steps[-1].available_ops = FACE_OPERATIONS
+        steps.append(drawn := RandAugment(magnitude=5 * random_status / 100))
+        drawn.available_ops = FACE_OPERATIONS
     elif random_status >= 1:
         contrast = 0.1 * random_status if random_status >= 2 else 0.0
         steps.append(Light(12.75 * random_status, contrast, contrast))

@@ -6,6 +6,7 @@ Images come from strangers: their size is read before they are decoded, and one 
 import io
 import os
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ BEGINNINGS = {
     b"II*\0": ".tif",
     b"MM\0*": ".tif",
 }
-HEADERS = {
+HEADERS: dict[bytes, Any] = {
     b"\x89PNG": PngImagePlugin.PngImageFile,
     b"BM": BmpImagePlugin.BmpImageFile,
     b"GIF8": GifImagePlugin.GifImageFile,

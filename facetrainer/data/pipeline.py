@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,13 +21,6 @@ from facetrainer.data.sources import Source, open_source
 log = logging.getLogger("facetrainer")
 
 MOST_UNREADABLE, FEW = 0.02, 3  # part of the images, and a number that is never too many
-
-
-class Clock(Protocol):
-    """Where a run stands."""
-
-    epoch: int
-    step: int
 
 
 class Chance:
@@ -120,7 +113,7 @@ class Faces:
         epochs = (self._rest(e, step if e == epoch else 0) for e in itertools.count(epoch))
         return stream.ahead(self.load, itertools.chain.from_iterable(epochs), self.workers)
 
-    def epochs(self, clock: Clock, steps: int):
+    def epochs(self, clock: stream.Clock, steps: int) -> Any:
         """One epoch's batches for `fit`, `steps` long: each time they are iterated, the rest of the epoch that `clock` shows.
 
         Returns:
@@ -151,7 +144,7 @@ class Faces:
     def specification(self) -> tuple:
         """Shapes and types of a batch, by name."""
         size = self.order.batch_size
-        named = {"labels": ((size,), "int32")}
+        named: dict[str, tuple] = {"labels": ((size,), "int32")}
         named |= {"teacher": ((size, self.teacher_width), "float32")} if self.has_teacher else {}
         named |= {"labels2": ((size,), "int32"), "mix": ((size,), "float32")} if self.mixup else {}
         return ((size, *self.shape), "uint8"), named
@@ -247,7 +240,7 @@ class Faces:
 
 
 def open_faces(
-    path,
+    path: Any,
     batch_size: int = 128,
     shape: tuple[int, int, int] = (112, 112, 3),
     augmentations: list | None = None,

@@ -4,8 +4,11 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from facetrainer.data.images import scaled
+from facetrainer.data.stream import Clock
+from facetrainer.utils.tensors import Tensor
 
 log = logging.getLogger("facetrainer")
 
@@ -36,7 +39,7 @@ def dataset(begin: Callable[[], Iterator], specification: tuple, steps: int | No
     return counted.prefetch(1)
 
 
-def normalise(images):
+def normalise(images: Tensor) -> Tensor:
     """The input of every model here.
 
     Args:
@@ -60,7 +63,7 @@ class ReadyFaces:
         skipped: Empty: nothing is left out. Defaults to `<factory>`.
     """
 
-    dataset: object
+    dataset: Any
     classes: int = 0
     skipped: dict = dataclasses.field(default_factory=dict)
 
@@ -98,11 +101,11 @@ class ReadyFaces:
         """Length of the teacher's embeddings."""
         return self.dataset.element_spec[1]["teacher"].shape[-1]
 
-    def batches(self, epoch: int = 0, step: int = 0):
+    def batches(self, epoch: int = 0, step: int = 0) -> Any:
         """Endless dataset that begins with batch `step`."""
         return self.dataset.skip(step).concatenate(self.dataset.repeat())
 
-    def epochs(self, clock, steps: int):
+    def epochs(self, clock: Clock, steps: int) -> Any:
         """The last `steps` batches, each time it is iterated."""
         import tensorflow as tf
 

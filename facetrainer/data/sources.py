@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class Source:
 
     labels: np.ndarray
     class_names: list[str]
-    embeddings: np.ndarray | None = None
+    embeddings: Any = None  # (n, D), read where they are looked at
     are_files = False  # whether `name` is the path of a file that holds the image and nothing else
 
     def __len__(self):

@@ -2,16 +2,20 @@
 
 import collections
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import keras
 
+from facetrainer.utils.system import cores
 
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+class Clock(Protocol):
+    """Where a run stands."""
+
+    epoch: int
+    step: int
 
 
 def ahead(load: Callable, positions: Iterable[tuple], workers: int = 0) -> Iterator:
@@ -25,7 +29,7 @@ def ahead(load: Callable, positions: Iterable[tuple], workers: int = 0) -> Itera
     Yields:
         What `load` returns.
     """
-    workers = workers or processors()
+    workers = workers or cores()
     waiting, positions = collections.deque(), iter(positions)
     pool = ThreadPoolExecutor(workers, "faces")
     try:
@@ -49,7 +53,8 @@ class Epochs(keras.utils.PyDataset):
 
     def __init__(self, begin: Callable[[], Iterator], steps: int):
         super().__init__()
-        self.begin, self.steps, self.batches = begin, steps, None
+        self.begin, self.steps = begin, steps
+        self.batches: Iterator = iter(())
 
     def __len__(self):
         return self.steps

@@ -1,6 +1,7 @@
 """Tables with rows for each class, which several devices may share: how they are made, and what files hold of them."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -90,7 +91,7 @@ class Table:
         rows: What of it counts.
     """
 
-    value: object
+    value: Any
     rows: Rows
 
     @property

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -45,9 +46,17 @@ class eval_callback(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, basic_model, test_bin_file, batch_size=128, save_model=None, eval_freq=1, flip=True, PCA_acc=False,
-        worst=None, worst_every=1,
-    ):  # fmt: skip
+        self,
+        basic_model: keras.Model | str | Callable,
+        test_bin_file: str,
+        batch_size: int = 128,
+        save_model: str | None = None,
+        eval_freq: int = 1,
+        flip: bool | str = True,
+        PCA_acc: bool = False,
+        worst: str | None = None,
+        worst_every: int = 1,
+    ):
         super().__init__()
         if PCA_acc:
             raise ValueError(
@@ -58,10 +67,12 @@ class eval_callback(keras.callbacks.Callback):
         self.embed = Embedder(basic_model, min(batch_size, len(self.pairs.images)))
         self.images = self.embed.decode(self.pairs.images)
         self.test_names, self.max_accuracy, self.acc_thresh, self.cur_acc = self.pairs.name, 0.0, 0.0, 0.0
-        self.save_model, self.saved, self.result, self.epoch, self.step = save_model, None, None, 0, 0
+        self.save_model, self.saved, self.epoch, self.step = save_model, None, 0, 0
+        self.result: Verification | None = None
         self.worst, self.worst_every = worst, worst_every
         self.clock, self.measuring = None, contextlib.nullcontext
-        self.embs, self.scores = None, None
+        self.embs: np.ndarray | None = None
+        self.scores: np.ndarray | None = None
 
     def evaluate(self) -> Verification:
         """Embeds and scores now, inside `measuring()`."""
@@ -72,15 +83,15 @@ class eval_callback(keras.callbacks.Callback):
         self.cur_acc, self.acc_thresh = self.result.max_accuracy, self.result.threshold
         return self.result
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch, self.step = epoch, self.clock.step if self.clock else 0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         before, self.step = self.step, self.clock.step if self.clock else batch + 1
         if self.eval_freq > 1 and self.step // self.eval_freq > before // self.eval_freq:
             self._measure(f"epoch_{self.epoch + 1}_batch_{self.step}")
 
-    def on_epoch_end(self, epoch=0, logs=None):
+    def on_epoch_end(self, epoch: int = 0, logs: dict[str, float] | None = None) -> None:
         result = self._measure(f"epoch_{epoch + 1}")
         if logs is not None:
             logs.update(self.as_logs(result))
@@ -95,7 +106,7 @@ class eval_callback(keras.callbacks.Callback):
                   for k in rows] for rows in kinds)  # fmt: skip
         pair_sheet.write(path, *shown, self.acc_thresh)
 
-    def as_logs(self, result):
+    def as_logs(self, result: Verification) -> dict[str, float]:
         """The last result as Keras logs."""
         name = result.name
         tar = {f"{name}_tar@{far:g}": value for far, value in result.tar.items()}

@@ -144,7 +144,8 @@ class Eval_folder(People):
         """Picture of the pairs that go most wrong, with names and cosines: different people on the left, one person on the right."""
         pairs = [(self.labels[a] == self.labels[b], self._shown(a, b, cosine)) for a, b, cosine in self.worst(count)]
         threshold = self.all_pairs().threshold(SHEET_FAR)
-        pair_sheet.write(path, *([shown for same, shown in pairs if same == kind] for kind in (False, True)), threshold)
+        others, own = ([shown for same, shown in pairs if same == kind] for kind in (False, True))
+        pair_sheet.write(path, others, own, threshold)
 
     def _shown(self, first, second, cosine):
         images = tuple(decode(self.source.read(int(self.kept[k])), (112, 112)) for k in (first, second))

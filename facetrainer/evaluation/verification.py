@@ -88,7 +88,8 @@ def verify(
         log.warning(
             "%s: %d of %d scores are not finite: the model gives nan", name, np.sum(~np.isfinite(scores)), len(scores)
         )
-        return Verification(name, len(same), *[float("nan")] * 6, {}, flip, sha256)
+        nan = float("nan")
+        return Verification(name, len(same), nan, nan, nan, nan, nan, nan, {}, flip, sha256)
     curve = Roc(scores, same)
     top, threshold = best_threshold(scores, same)
     folds = fold_accuracies(scores, same)

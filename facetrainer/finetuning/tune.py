@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -67,7 +68,8 @@ class Finetuned:
 
 def finetune(
     photos: str, model: str, output: str, find: str = "mtcnn", old: str | None = None, old_share: float = 0.5,
-    old_sets: list[str] = (), epochs: int | None = None, exports: list[str] = (), seed: int = 0, workers: int = 1, trusted: bool = False,
+    old_sets: Sequence[str] = (), epochs: int | None = None, exports: Sequence[str] = (), seed: int = 0,
+    workers: int = 1, trusted: bool = False,
 ) -> Finetuned:  # fmt: skip
     """Fine-tunes a model on people, and keeps it where it helps on people (or images) that it never saw.
 

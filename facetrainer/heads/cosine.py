@@ -1,14 +1,16 @@
 """Cosines to the centers of the classes."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from facetrainer import distributed
 from facetrainer.heads.base import Head
-from facetrainer.utils.tensors import unit
+from facetrainer.utils.tensors import Tensor, unit
 
 
-def cosines(embedding, kernel, axis: int = 0):
+def cosines(embedding: Tensor, kernel: Tensor, axis: int = 0) -> Tensor:
     """Cosines between embeddings and centers.
 
     The scores are divided by the centers' norms, not the centers: the table may be a thousand times larger than the scores.
@@ -50,9 +52,15 @@ class NormDense(Head):
     class_axes = {"norm_dense_w": 1, "norm_dense_rows": 0}
 
     def __init__(
-        self, units=1000, kernel_regularizer=None, loss_top_k=1, append_norm=False, partial_fc_split=0, name="arcface",
-        seed=None,
-    ):  # fmt: skip
+        self,
+        units: int = 1000,
+        kernel_regularizer: keras.regularizers.Regularizer | str | dict | None = None,
+        loss_top_k: int = 1,
+        append_norm: bool = False,
+        partial_fc_split: float = 0,
+        name: str = "arcface",
+        seed: int | None = None,
+    ):
         super().__init__(units, name, kernel_regularizer, seed)
         if append_norm or partial_fc_split:
             raise ValueError(
@@ -61,10 +69,10 @@ class NormDense(Head):
             )
         self.loss_top_k = loss_top_k
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "loss_top_k": self.loss_top_k}
 
-    def build(self, shape):
+    def build(self, shape: tuple[int | None, ...]) -> None:
         """One row a center, `(D, classes · sub-centers)`."""
         table = (shape[-1], self.units * self.loss_top_k)
         self.kernel = self.add_table(
@@ -76,21 +84,21 @@ class NormDense(Head):
             name="norm_dense_rows" if self.rows else "norm_dense_w",
         )
 
-    def scores(self, embedding):
+    def scores(self, embedding: Tensor) -> Tensor:
         return self.own_classes(self.nearest(cosines(embedding, self.kernel, axis=int(self.rows))))
 
-    def nearest(self, cosine):
+    def nearest(self, cosine: Tensor) -> Tensor:
         """Cosines of all sub-centers (B, n · K) → of each class's nearest (B, n)."""
         if self.loss_top_k == 1:
             return cosine
         return ops.max(ops.reshape(cosine, (-1, cosine.shape[-1] // self.loss_top_k, self.loss_top_k)), axis=-1)
 
-    def set_centers(self, directions) -> None:
+    def set_centers(self, directions: Tensor) -> None:
         """Each class's center points that way, `(units, D)`, as long as it is when it is made."""
         table = 0.01 * directions.shape[1] ** 0.5 * directions
         distributed.assign(self.kernel, (table if self.rows else table.T).astype("float32"))
 
-    def centers(self):
+    def centers(self) -> Tensor:
         """(units, loss_top_k, D), not normalised."""
         table = self.kernel if self.rows else ops.transpose(self.kernel)
         return ops.reshape(table[: self.units * self.loss_top_k], (self.units, self.loss_top_k, -1))

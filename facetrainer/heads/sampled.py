@@ -1,11 +1,14 @@
 """Cosines to a sample of the classes (Partial FC)."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from facetrainer import distributed
 from facetrainer.heads import drawing, sharded
 from facetrainer.heads.cosine import NormDense, cosines
+from facetrainer.utils.tensors import Tensor
 
 
 def take_rows(table, rows):
@@ -43,20 +46,28 @@ class PartialNormDense(NormDense):
 
     rows = True
 
-    def __init__(self, units=1000, kernel_regularizer=None, loss_top_k=1, sample_rate=0.1, name="arcface", seed=None):
+    def __init__(
+        self,
+        units: int = 1000,
+        kernel_regularizer: keras.regularizers.Regularizer | str | dict | None = None,
+        loss_top_k: int = 1,
+        sample_rate: float = 0.1,
+        name: str = "arcface",
+        seed: int | None = None,
+    ):
         super().__init__(units, kernel_regularizer, loss_top_k, name=name, seed=seed)
         if not 0 < sample_rate <= 1:
             raise ValueError(f"PartialNormDense: sample_rate must be above 0 and at most 1. Received: {sample_rate!r}")
         self.sample_rate, self.generator, self.given = sample_rate, keras.random.SeedGenerator(seed or 0), None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "sample_rate": self.sample_rate}
 
     def sample_size(self, labels: int) -> int:
         """How many classes a step with so many labels sees."""
         return min(max(int(self.sample_rate * self.units), labels), self.units)
 
-    def draw(self, labels):
+    def draw(self, labels: Tensor) -> Tensor:
         """(N,) → sorted class ids, among them every label; where classes are split over devices see `sharded.draw`."""
         labels = ops.cast(labels, "int32")
         if distributed.sharding():
@@ -64,11 +75,11 @@ class PartialNormDense(NormDense):
         functions = drawing.functions(self.units, self.generator)[0]
         return drawing.drawn(labels, functions, self.sample_size(labels.shape[0]), self.units)
 
-    def call(self, embedding, labels=None, training=False):
+    def call(self, embedding: Tensor, labels: Tensor | None = None, training: bool = False) -> Any:
         """As of every head; while `given` are the drawn classes and the table is their rows, scores are of them in any case."""
         return super().call(embedding, labels, training=training or self.given is not None)
 
-    def train_scores(self, embedding, labels):
+    def train_scores(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         drawn, table = self.given, self.kernel
         if drawn is None:
             drawn = self.draw(labels)
@@ -80,17 +91,17 @@ class PartialNormDense(NormDense):
         _, classes = sharded.sample_size(self, labels.shape[0])
         return distributed.by_class(scores)[:, :classes], sharded.columns(self, drawn, labels)
 
-    def rows_at(self, table, drawn):
+    def rows_at(self, table: Tensor, drawn: Tensor) -> Tensor:
         """Rows of drawn classes, of the table or of what is as long as it."""
         rows = self.rows_of(drawn)
         return sharded.rows(ops.convert_to_tensor(table), rows) if distributed.sharding() else take_rows(table, rows)
 
-    def with_rows_at(self, table, drawn, values):
+    def with_rows_at(self, table: Tensor, drawn: Tensor, values: Tensor) -> Tensor:
         """The table with other values in the rows of drawn classes."""
         rows = self.rows_of(drawn)
         return sharded.with_rows(table, rows, values) if distributed.sharding() else put_rows(table, rows, values)
 
-    def rows_of(self, drawn):
+    def rows_of(self, drawn: Tensor) -> Tensor:
         """Rows of the table of some classes."""
         k = self.loss_top_k
         return drawn if k == 1 else ops.reshape(drawn[:, None] * k + ops.arange(k, dtype=drawn.dtype), (-1,))

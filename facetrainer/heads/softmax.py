@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from facetrainer.heads.base import Head
+from facetrainer.utils.tensors import Tensor
 
 
 @keras.saving.register_keras_serializable("face")
@@ -20,10 +21,16 @@ class SoftmaxHead(Head):
     gives = "logits"
     class_axes = {"kernel": 1, "bias": 0}
 
-    def __init__(self, units=1000, name="softmax_logits", kernel_regularizer=None, seed=None):
+    def __init__(
+        self,
+        units: int = 1000,
+        name: str = "softmax_logits",
+        kernel_regularizer: keras.regularizers.Regularizer | str | dict | None = None,
+        seed: int | None = None,
+    ):
         super().__init__(units, name, kernel_regularizer, seed)
 
-    def build(self, shape):
+    def build(self, shape: tuple[int | None, ...]) -> None:
         """Kernel `(D, classes)` and bias."""
         initial = keras.initializers.GlorotUniform(self.seed)
         self.kernel = self.add_table(
@@ -31,5 +38,5 @@ class SoftmaxHead(Head):
         )
         self.bias = self.add_table((self.units,), 0, "zeros", name="bias")
 
-    def scores(self, embedding):
+    def scores(self, embedding: Tensor) -> Tensor:
         return self.own_classes(ops.matmul(embedding, self.kernel) + self.bias)

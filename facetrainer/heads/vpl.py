@@ -1,10 +1,12 @@
 """Cosines to centers mixed with remembered embeddings (VPL)."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from facetrainer.heads.cosine import NormDense, cosines
-from facetrainer.utils.tensors import last_rows, unit
+from facetrainer.utils.tensors import Tensor, last_rows, unit
 
 
 @keras.saving.register_keras_serializable("face")
@@ -31,18 +33,25 @@ class NormDenseVPL(NormDense):
     class_axes = {**NormDense.class_axes, "vpl_queue": 0, "vpl_seen": 0}
 
     def __init__(
-        self, batch_size=None, units=1000, kernel_regularizer=None, vpl_lambda=0.15, start_iters=8000, allowed_delta=200,
-        name="arcface", seed=None,
-    ):  # fmt: skip
+        self,
+        batch_size: int | None = None,
+        units: int = 1000,
+        kernel_regularizer: keras.regularizers.Regularizer | str | dict | None = None,
+        vpl_lambda: float = 0.15,
+        start_iters: int = 8000,
+        allowed_delta: int = 200,
+        name: str = "arcface",
+        seed: int | None = None,
+    ):
         super().__init__(units, kernel_regularizer, name=name, seed=seed)
         self.vpl_lambda, self.start_iters, self.allowed_delta = vpl_lambda, start_iters, allowed_delta
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {key: value for key, value in super().get_config().items() if key != "loss_top_k"}
         own = {name: getattr(self, name) for name in ("vpl_lambda", "start_iters", "allowed_delta")}
         return {**config, **own}
 
-    def build(self, shape):
+    def build(self, shape: tuple[int | None, ...]) -> None:
         """Centers, and the queue of the last embedding of each person."""
         super().build(shape)
         options = {"trainable": False, "aggregation": "only_first_replica"}
@@ -51,7 +60,7 @@ class NormDenseVPL(NormDense):
         self.seen = self.add_table((self.units,), 0, never, name="vpl_seen", **options)
         self.step = self.add_weight((), "zeros", name="vpl_step", **options)
 
-    def train_scores(self, embedding, labels):
+    def train_scores(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         direction = unit(embedding)
         fresh = ops.logical_and(self.step - self.seen <= self.allowed_delta, self.step >= self.start_iters)
         share = self.vpl_lambda * ops.cast(fresh, "float32")

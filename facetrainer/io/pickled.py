@@ -27,7 +27,7 @@ class Name:
         make: What is called in its place.
     """
 
-    def __init__(self, make: Callable):
+    def __init__(self, make: Callable | str):
         self.make = make
 
 

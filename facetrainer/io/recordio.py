@@ -10,8 +10,10 @@ import mmap
 import os
 import struct
 import warnings
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from facetrainer.io import cached
 
@@ -147,7 +149,7 @@ def unpack(payload: bytes) -> tuple[np.ndarray, bytes]:
     return np.frombuffer(payload, np.float32, flag, HEADER.size), payload[start:]
 
 
-def pack(labels: float | list[float], image: bytes, key: int = 0, key2: int = 0) -> bytes:
+def pack(labels: ArrayLike, image: bytes, key: int = 0, key2: int = 0) -> bytes:
     """Labels and image bytes → payload; a scalar label is written with flag 0, as `mx.recordio.pack` does."""
     if np.isscalar(labels):
         return HEADER.pack(0, labels, key, key2) + image
@@ -217,7 +219,7 @@ def write_faces(stem: str, people: list[list[bytes]]) -> None:
     write_records(stem, map(payload, range(count)))
 
 
-def face_payloads(counts: list[int], image) -> tuple[int, object]:
+def face_payloads(counts: list[int], image) -> tuple[int, Callable[[int], bytes]]:
     """Images of each person, in order, and a function that gives image i → number of records, function that gives payload k.
 
     InsightFace's layout: record 0 holds the range of identity records, then the images, then one record per identity with the

@@ -1,6 +1,7 @@
 """torch's `.pt` and `.pth` (zip, torch 1.6 and later) → arrays by name, without torch and without running what a pickle asks for."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -126,7 +127,7 @@ def _are_lengths(values):
     return isinstance(values, tuple) and all(type(n) is int and n >= 0 for n in values)
 
 
-KNOWN = {("torch", name): kind for name, kind in STORAGES.items()}
+KNOWN: dict[tuple[str, str], Any] = {("torch", name): kind for name, kind in STORAGES.items()}
 KNOWN |= {
     ("collections", "OrderedDict"): pickled.mapping,
     ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,

@@ -3,6 +3,8 @@
 A new loss is a class with `@register`; `get` finds it by its name.
 """
 
+from typing import Any
+
 import keras
 
 from facetrainer.losses.base import REGISTRY, FaceLoss, cross_entropy, register, slots, sparse
@@ -99,7 +101,7 @@ STRINGS = {
 FUNCTIONS = {distiller_loss_cosine: DistillCosineLoss, distiller_loss_euclidean: DistillEuclideanLoss}
 
 
-def get(loss) -> FaceLoss:
+def get(loss: Any) -> FaceLoss:
     """What stands under "loss" in a schedule → a `FaceLoss` of its own.
 
     Args:
@@ -125,7 +127,7 @@ def get(loss) -> FaceLoss:
     raise ValueError(f"expected a loss object, its class or its name. Received: {loss!r}")
 
 
-def over_cosines(loss) -> FaceLoss:
+def over_cosines(loss: Any) -> FaceLoss:
     """The same for a stage with `"type": "arcface"`: a loss of Keras or a function over the cosines to the class centers.
 
     Args:

@@ -1,16 +1,20 @@
 """What every loss is: a small Keras layer over named outputs."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from facetrainer import distributed
 from facetrainer.utils import registry
+from facetrainer.utils.tensors import Tensor
 
 REGISTRY: dict[str, type["FaceLoss"]] = {}
 EPSILON = 1e-7
 
 
-def register(cls):
+def register(cls: type) -> type:
     """Class decorator: saved models and `losses.get` find the loss by its name.
 
     Args:
@@ -23,7 +27,7 @@ def register(cls):
     return keras.saving.register_keras_serializable("face")(cls)
 
 
-def slots(losses) -> list[str]:
+def slots(losses: "Sequence[FaceLoss]") -> list[str]:
     """Names by which the losses of a stage are known in logs and states: "arcface", "triplet", "triplet_2".
 
     Args:
@@ -62,19 +66,19 @@ class FaceLoss(distributed.WithTables, keras.layers.Layer):
         super().__init__(dtype="float32", name=self.short, **kwargs)
         self.ramps, self.noted = {}, {}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.config}
 
     def describe(self) -> str:
         """The loss with its arguments, as one would write it."""
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.config)})"
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict[str, Any]) -> None:
         """Memory depends on sizes, not on input shapes: `attach` makes it."""
         if config:
             self.attach(**config)
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict[str, Any] | None:
         return getattr(self, "sizes", None)
 
     def fresh(self) -> "FaceLoss":
@@ -82,7 +86,7 @@ class FaceLoss(distributed.WithTables, keras.layers.Layer):
         return type(self).from_config(self.get_config())
 
     def attach(
-        self, classes: int, emb_shape: int, teacher_shape: int = 0, ramps: tuple[str, ...] = (), slot: str | None = None
+        self, classes: int, emb_shape: int, teacher_shape: int = 0, ramps: Sequence[str] = (), slot: str | None = None
     ) -> None:
         """Makes the weights of the loss; called once, before training.
 
@@ -108,16 +112,16 @@ class FaceLoss(distributed.WithTables, keras.layers.Layer):
     def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         """Losses with memory make their weights here."""
 
-    def memory(self, name: str, value: float):
+    def memory(self, name: str, value: float) -> Tensor:
         """A number that training moves, as a weight of the loss."""
         initial = keras.initializers.Constant(value)
         return self.add_weight((), initial, trainable=False, name=name, aggregation="mean")
 
-    def now(self, name: str):
+    def now(self, name: str) -> Tensor:
         """Value of an argument at this step."""
         return self.ramps.get(name, getattr(self, name))
 
-    def note(self, name: str, value) -> None:
+    def note(self, name: str, value: Tensor) -> None:
         """A number of this step for the logs: a scalar or (B,)."""
         self.noted[name] = ops.reshape(ops.cast(ops.stop_gradient(value), "float32"), (-1,))
 
@@ -145,7 +149,7 @@ def over_replicas(*values):
     return tuple(replicas.all_gather(value, axis=0) for value in values)
 
 
-def sparse(labels):
+def sparse(labels: Tensor) -> Tensor:
     """Labels as integers.
 
     Args:
@@ -162,7 +166,7 @@ def own(values, labels):
     return ops.take_along_axis(values, labels[:, None], axis=1)[:, 0]
 
 
-def cross_entropy(labels, logits, smoothing: float = 0.0):
+def cross_entropy(labels: Tensor, logits: Tensor, smoothing: float = 0.0) -> Tensor:
     """Softmax cross-entropy with integer labels.
 
     With smoothing ε the target is 1 − ε + ε/C on the label and ε/C elsewhere.

@@ -1,6 +1,7 @@
 """Losses that pull embeddings to a moving center of their class."""
 
 import logging
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,7 +9,7 @@ from keras import ops
 from facetrainer import distributed
 from facetrainer.io import cached
 from facetrainer.losses.base import FaceLoss, over_replicas, register, sparse
-from facetrainer.utils.tensors import unit
+from facetrainer.utils.tensors import Tensor, unit
 
 log = logging.getLogger("facetrainer")
 
@@ -32,22 +33,28 @@ class CenterLoss(FaceLoss):
     config, short = ("num_classes", "emb_shape", "alpha"), "center"
     class_axes = {"centers": 0}
 
-    def __init__(self, num_classes=None, emb_shape=None, alpha=0.5, initial_file=None):
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        emb_shape: int | None = None,
+        alpha: float = 0.5,
+        initial_file: str | None = None,
+    ):
         super().__init__()
         self.num_classes, self.emb_shape, self.alpha = num_classes, emb_shape, alpha
         self.initial_file = initial_file
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "CenterLoss":
         """A model file holds the centers themselves: what file they once came from is not read again."""
         return cls(**{key: value for key, value in config.items() if key != "initial_file"})
 
-    def fresh(self):
+    def fresh(self) -> "CenterLoss":
         copy = super().fresh()
         copy.initial_file = self.initial_file
         return copy
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         if self.emb_shape not in (None, emb_shape) or (self.num_classes or classes) < classes:
             raise ValueError(
                 f"{type(self).__name__}: the data and the model have num_classes={classes}, emb_shape={emb_shape}. Received: "
@@ -66,7 +73,7 @@ class CenterLoss(FaceLoss):
             raise ValueError(f"{self.initial_file}: expected centers {shape}. Received: {stored.shape}")
         return keras.initializers.Constant(stored)
 
-    def call(self, labels, embedding, training=False):
+    def call(self, labels: Tensor, embedding: Tensor, training: bool = False) -> Tensor:
         """A value for each sample; in training the centers move."""
         labels = sparse(labels)
         centers = ops.take(self.centers, labels, axis=0)
@@ -74,7 +81,7 @@ class CenterLoss(FaceLoss):
             self._move(*over_replicas(labels, ops.stop_gradient(embedding)))
         return self.distance(embedding, centers)
 
-    def distance(self, embedding, centers):
+    def distance(self, embedding: Tensor, centers: Tensor) -> Tensor:
         """Embeddings and centers, (B, D) each, → (B,)."""
         return 0.5 * ops.sum(ops.square(embedding - centers), axis=-1)
 
@@ -98,7 +105,7 @@ class CenterLossCosine(CenterLoss):
         initial_file: `.npy` of centers to begin with. Defaults to `None`.
     """
 
-    def distance(self, embedding, centers):
+    def distance(self, embedding: Tensor, centers: Tensor) -> Tensor:
         return 1.0 - ops.sum(unit(embedding) * unit(centers), axis=-1)
 
 
@@ -114,10 +121,10 @@ class PrelogitsNormLoss(FaceLoss):
 
     config, short = ("p",), "prelogits_norm"
 
-    def __init__(self, p=1.0):
+    def __init__(self, p: float = 1.0):
         super().__init__()
         self.p = float(p)
 
-    def call(self, labels, embedding, training=False):
+    def call(self, labels: Tensor, embedding: Tensor, training: bool = False) -> Tensor:
         """A value for each sample."""
         return ops.sum((ops.abs(embedding) + 1e-4) ** self.p, axis=-1) ** (1.0 / self.p)

@@ -6,10 +6,10 @@ from keras import ops
 from facetrainer import distributed
 from facetrainer.losses.base import FaceLoss, register, sparse
 from facetrainer.losses.margin import ArcfaceLoss
-from facetrainer.utils.tensors import last_rows, unit
+from facetrainer.utils.tensors import Tensor, last_rows, unit
 
 
-def distiller_loss_cosine(true_emb, pred_emb):
+def distiller_loss_cosine(true_emb: Tensor, pred_emb: Tensor) -> Tensor:
     """1 − cos(teacher, student).
 
     Args:
@@ -23,7 +23,7 @@ def distiller_loss_cosine(true_emb, pred_emb):
     return 1.0 - ops.sum(unit(true_emb) * unit(pred_emb), axis=-1)
 
 
-def distiller_loss_euclidean(true_emb, pred_emb):
+def distiller_loss_euclidean(true_emb: Tensor, pred_emb: Tensor) -> Tensor:
     """‖teacher − student‖².
 
     Args:
@@ -46,15 +46,15 @@ class DistillLoss(FaceLoss):
 
     reads, short = ("embedding", "teacher"), "distill"
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         if teacher_shape not in (0, emb_shape):
             self.map = self.add_weight((emb_shape, teacher_shape), "glorot_uniform", name="distill_emb_map")
 
-    def call(self, labels, embedding, teacher, training=False):
+    def call(self, labels: Tensor, embedding: Tensor, teacher: Tensor, training: bool = False) -> Tensor:
         """A value for each sample."""
         return self.distance(teacher, self.mapped(embedding, teacher))
 
-    def mapped(self, embedding, teacher):
+    def mapped(self, embedding: Tensor, teacher: Tensor) -> Tensor:
         """The student's embedding, as wide as the teacher's."""
         if embedding.shape[-1] != teacher.shape[-1]:
             if not hasattr(self, "map"):
@@ -65,7 +65,7 @@ class DistillLoss(FaceLoss):
             embedding = ops.matmul(embedding, self.map)
         return embedding
 
-    def distance(self, teacher, embedding):
+    def distance(self, teacher: Tensor, embedding: Tensor) -> Tensor:
         """Embeddings of teacher and student, (B, T) each, → (B,)."""
         raise NotImplementedError
 
@@ -74,7 +74,7 @@ class DistillLoss(FaceLoss):
 class DistillCosineLoss(DistillLoss):
     """`distiller_loss_cosine` as a loss of a stage."""
 
-    def distance(self, teacher, embedding):
+    def distance(self, teacher: Tensor, embedding: Tensor) -> Tensor:
         return distiller_loss_cosine(teacher, embedding)
 
 
@@ -82,7 +82,7 @@ class DistillCosineLoss(DistillLoss):
 class DistillEuclideanLoss(DistillLoss):
     """`distiller_loss_euclidean` as a loss of a stage."""
 
-    def distance(self, teacher, embedding):
+    def distance(self, teacher: Tensor, embedding: Tensor) -> Tensor:
         return distiller_loss_euclidean(teacher, embedding)
 
 
@@ -116,7 +116,7 @@ class AdaDistillLoss(DistillLoss):
         super().__init__()
         self.margin, self.scale = margin, scale
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         super().remember(classes, emb_shape, teacher_shape)
         self.classes = classes
         self.centers = distributed.add_table(
@@ -124,7 +124,7 @@ class AdaDistillLoss(DistillLoss):
             name="centers", aggregation="only_first_replica",
         )  # fmt: skip
 
-    def call(self, labels, embedding, teacher, training=False):
+    def call(self, labels: Tensor, embedding: Tensor, teacher: Tensor, training: bool = False) -> Tensor:
         """A value for each sample; in training the centers move."""
         labels, student = sparse(labels), unit(self.mapped(embedding, teacher))
         if training:
@@ -167,7 +167,7 @@ class DistillKLDivergenceLoss(FaceLoss):
         self.reads = ("embedding" if over == "batch" else "cosine", "teacher")
         self.head = None if over == "batch" else "arcface"
 
-    def call(self, labels, student, teacher, training=False):
+    def call(self, labels: Tensor, student: Tensor, teacher: Tensor, training: bool = False) -> Tensor:
         """A value for each sample."""
         if self.over == "batch":
             return self.divergence(*(_among(x) for x in (teacher, student)))
@@ -178,7 +178,7 @@ class DistillKLDivergenceLoss(FaceLoss):
             )
         return self.divergence(teacher, student)
 
-    def divergence(self, teacher, student):
+    def divergence(self, teacher: Tensor, student: Tensor) -> Tensor:
         """Scores of teacher and student, (B, N) each, → (B,)."""
         p, q = (ops.log_softmax(self.scale * x, axis=-1) for x in (teacher, student))
         return ops.sum(ops.exp(p) * (p - q), axis=-1)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from facetrainer.losses.base import EPSILON, FaceLoss, cross_entropy, own, register, sparse
+from facetrainer.utils.tensors import Tensor
 
 
 class MarginLoss(FaceLoss):
@@ -27,8 +28,12 @@ class MarginLoss(FaceLoss):
         Filtering: An et al., CVPR 2022, arXiv:2203.15565, and arcface_torch's configurations.
     """
 
-    reads, head, short = ("cosine",), "arcface", "arcface"
-    main_margin, main_scale, by_image = "margin", "scale", True
+    reads: tuple[str, ...] = ("cosine",)
+    head: str | None = "arcface"
+    short: str = "arcface"
+    main_margin: str | None = "margin"
+    main_scale: str | None = "scale"
+    by_image = True
 
     def __init__(
         self,
@@ -45,26 +50,26 @@ class MarginLoss(FaceLoss):
         self.scale, self.label_smoothing = scale, label_smoothing
         self.interclass_filtering_threshold = interclass_filtering_threshold
 
-    def pull(self, target, *more):
+    def pull(self, target: Tensor, *more) -> Tensor:
         """cos θ of the labelled class (B,) → what takes its place."""
         raise NotImplementedError
 
-    def push(self, cosine, pulled):
+    def push(self, cosine: Tensor, pulled: Tensor) -> Tensor:
         """Cosines (B, C) of all classes → as they are to count against the pulled target (B,)."""
         return cosine
 
-    def factor(self, *more):
+    def factor(self, *more) -> Tensor:
         """What cosines are multiplied with: a number or (B, 1)."""
         return self.now("scale")
 
-    def learn(self, labels, cosine, target, *more):
+    def learn(self, labels: Tensor, cosine: Tensor, target: Tensor, *more) -> None:
         """Losses with memory move it here, in training only and before it is used."""
 
-    def penalty(self, labels, *more):
+    def penalty(self, labels: Tensor, *more) -> Tensor:
         """Added to each sample's value."""
         return 0.0
 
-    def call(self, labels, cosine, *more, training=False):
+    def call(self, labels: Tensor, cosine: Tensor, *more, training: bool = False) -> Tensor:
         """A value for each sample, from the cosines with all classes."""
         labels = sparse(labels)
         cosine = ops.clip(cosine, EPSILON - 1, 1 - EPSILON)
@@ -83,7 +88,7 @@ class MarginLoss(FaceLoss):
         """The scale that training begins with."""
         return float(ops.convert_to_numpy(self.now("scale")))
 
-    def expected(self, classes, emb_shape):
+    def expected(self, classes: int, emb_shape: int) -> float | None:
         """At random weights the target's cosine is 0, and the others are those of random directions."""
         if len(self.reads) > 1:
             return None
@@ -128,10 +133,10 @@ class NormFaceLoss(MarginLoss):
 
     config, short, main_margin = ("scale", "label_smoothing"), "normface", None
 
-    def __init__(self, scale=64.0, from_logits=True, label_smoothing=0):
+    def __init__(self, scale: float = 64.0, from_logits: bool = True, label_smoothing: float = 0):
         super().__init__(scale, from_logits, label_smoothing)
 
-    def pull(self, target):
+    def pull(self, target: Tensor) -> Tensor:
         return target
 
 
@@ -160,12 +165,19 @@ class ArcfaceLoss(MarginLoss):
     main_margin = "margin2"
 
     def __init__(
-        self, margin1=1.0, margin2=0.5, margin3=0.0, scale=64.0, from_logits=True, label_smoothing=0, interclass_filtering_threshold=0,
-    ):  # fmt: skip
+        self,
+        margin1: float = 1.0,
+        margin2: float = 0.5,
+        margin3: float = 0.0,
+        scale: float = 64.0,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
+        interclass_filtering_threshold: float = 0,
+    ):
         super().__init__(scale, from_logits, label_smoothing, interclass_filtering_threshold)
         self.margin1, self.margin2, self.margin3 = margin1, margin2, margin3
 
-    def pull(self, target):
+    def pull(self, target: Tensor) -> Tensor:
         angle = ops.arccos(target) * self.margin1 + self.now("margin2")
         pulled = ops.cos(angle)
         return ops.where(angle <= np.pi, pulled, -2.0 - pulled) - self.margin3
@@ -190,11 +202,18 @@ class ArcfaceLossSimple(MarginLoss):
 
     config = ("margin", "scale", "label_smoothing", "easy_margin")
 
-    def __init__(self, margin=0.5, scale=64.0, from_logits=True, label_smoothing=0, easy_margin=False):
+    def __init__(
+        self,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
+        easy_margin: bool = False,
+    ):
         super().__init__(scale, from_logits, label_smoothing)
         self.margin, self.easy_margin = margin, easy_margin
 
-    def pull(self, target):
+    def pull(self, target: Tensor) -> Tensor:
         pulled = add_angle(target, self.now("margin"))
         return ops.where(target > 0, pulled, target) if self.easy_margin else pulled
 
@@ -217,11 +236,18 @@ class CosFaceLoss(MarginLoss):
 
     config, short = ("margin", "scale", "label_smoothing", "interclass_filtering_threshold"), "cosface"
 
-    def __init__(self, margin=0.35, scale=64.0, from_logits=True, label_smoothing=0, interclass_filtering_threshold=0):
+    def __init__(
+        self,
+        margin: float = 0.35,
+        scale: float = 64.0,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
+        interclass_filtering_threshold: float = 0,
+    ):
         super().__init__(scale, from_logits, label_smoothing, interclass_filtering_threshold)
         self.margin = margin
 
-    def pull(self, target):
+    def pull(self, target: Tensor) -> Tensor:
         return target - self.now("margin")
 
 
@@ -244,14 +270,21 @@ class AirFaceLoss(MarginLoss):
 
     config, short = ("margin", "scale", "label_smoothing", "linear_negatives"), "airface"
 
-    def __init__(self, margin=0.4, scale=64.0, from_logits=True, label_smoothing=0, linear_negatives=False):
+    def __init__(
+        self,
+        margin: float = 0.4,
+        scale: float = 64.0,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
+        linear_negatives: bool = False,
+    ):
         super().__init__(scale, from_logits, label_smoothing)
         self.margin, self.linear_negatives = margin, linear_negatives
 
-    def pull(self, target):
+    def pull(self, target: Tensor) -> Tensor:
         return 1.0 - (ops.arccos(target) + self.now("margin")) * (2 / np.pi)
 
-    def push(self, cosine, pulled):
+    def push(self, cosine: Tensor, pulled: Tensor) -> Tensor:
         return 1.0 - ops.arccos(cosine) * (2 / np.pi) if self.linear_negatives else cosine
 
 
@@ -279,7 +312,14 @@ class SphereFaceLoss(MarginLoss):
     main_margin = main_scale = None
 
     def __init__(
-        self, margin=4, lambda_base=1000.0, lambda_min=5.0, gamma=0.12, power=1.0, from_logits=True, label_smoothing=0
+        self,
+        margin: int = 4,
+        lambda_base: float = 1000.0,
+        lambda_min: float = 5.0,
+        gamma: float = 0.12,
+        power: float = 1.0,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
     ):
         super().__init__(1.0, from_logits, label_smoothing)
         if margin not in (1, 2, 3, 4):
@@ -289,18 +329,18 @@ class SphereFaceLoss(MarginLoss):
         self.margin, self.lambda_base, self.lambda_min = margin, lambda_base, lambda_min
         self.gamma, self.power = gamma, power
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         self.step = self.memory("step", 0.0)
 
-    def learn(self, labels, cosine, target, norm):
+    def learn(self, labels: Tensor, cosine: Tensor, target: Tensor, norm: Tensor) -> None:
         self.step.assign(self.step + 1.0)
 
-    def pull(self, target, norm):
+    def pull(self, target: Tensor, norm: Tensor) -> Tensor:
         lam = ops.maximum(self.lambda_base * (1.0 + self.gamma * self.step) ** -self.power, self.lambda_min)
         self.note("sphereface_lambda", lam)
         return (lam * target + self.psi(target)) / (1.0 + lam)
 
-    def psi(self, target):
+    def psi(self, target: Tensor) -> Tensor:
         """By Chebyshev's polynomials and the cosines of kπ/m: no arccos."""
         square = ops.square(target)
         polynomials = {
@@ -310,7 +350,7 @@ class SphereFaceLoss(MarginLoss):
         k = sum(passed) if passed else ops.zeros_like(target)
         return (1.0 - 2.0 * ops.mod(k, 2.0)) * polynomials[self.margin] - 2.0 * k
 
-    def factor(self, norm):
+    def factor(self, norm: Tensor) -> Tensor:
         return norm[:, None]
 
 
@@ -332,11 +372,11 @@ class SphereFaceRLoss(MarginLoss):
 
     config, short = ("margin", "scale", "label_smoothing"), "sphereface"
 
-    def __init__(self, margin=1.5, scale=30.0, from_logits=True, label_smoothing=0):
+    def __init__(self, margin: float = 1.5, scale: float = 30.0, from_logits: bool = True, label_smoothing: float = 0):
         super().__init__(scale, from_logits, label_smoothing)
         self.margin = margin
 
-    def pull(self, target):
+    def pull(self, target: Tensor) -> Tensor:
         pulled = ops.cos(ops.minimum(ops.arccos(target) * self.now("margin"), np.pi))
         return target + ops.stop_gradient(pulled - target)
 
@@ -361,17 +401,24 @@ class CurricularFaceLoss(ArcfaceLossSimple):
     config, short = ("margin", "scale", "label_smoothing", "hard_scale"), "curricularface"
     notes = ("curricular_t",)
 
-    def __init__(self, margin=0.5, scale=64.0, from_logits=True, label_smoothing=0, hard_scale=0):
+    def __init__(
+        self,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
+        hard_scale: float = 0,
+    ):
         super().__init__(margin, scale, from_logits, label_smoothing)
         self.hard_scale = hard_scale
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         self.t = self.memory("t", self.hard_scale)
 
-    def learn(self, labels, cosine, target):
+    def learn(self, labels: Tensor, cosine: Tensor, target: Tensor) -> None:
         self.t.assign(0.99 * self.t + 0.01 * ops.mean(target))
 
-    def push(self, cosine, pulled):
+    def push(self, cosine: Tensor, pulled: Tensor) -> Tensor:
         t = self.t if self.built else self.hard_scale
         self.note("curricular_t", t)
         return ops.where(cosine > pulled[:, None], cosine * (t + cosine), cosine)
@@ -398,11 +445,18 @@ class AdaCosLoss(MarginLoss):
     config, short, notes = ("num_classes", "scale", "max_median", "label_smoothing"), "adacos", ("adacos_scale",)
     main_margin = main_scale = None
 
-    def __init__(self, num_classes=None, scale=0, max_median=np.pi / 4, from_logits=True, label_smoothing=0):
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        scale: float = 0,
+        max_median: float = np.pi / 4,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
+    ):
         super().__init__(scale, from_logits, label_smoothing)
         self.num_classes, self.max_median = num_classes, float(max_median)
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         if self.num_classes not in (None, classes):
             raise ValueError(
                 f"AdaCosLoss: expected num_classes={classes}, as in the data. Received: {self.num_classes}. "
@@ -410,19 +464,19 @@ class AdaCosLoss(MarginLoss):
             )
         self.scale_now = self.memory("scale", self.untrained_scale(classes))
 
-    def untrained_scale(self, classes):
+    def untrained_scale(self, classes: int) -> float:
         return self.scale or math.sqrt(2) * math.log(max(classes - 1, 2))
 
-    def learn(self, labels, cosine, target):
+    def learn(self, labels: Tensor, cosine: Tensor, target: Tensor) -> None:
         powers = self.scale_now * cosine
         total = ops.sum(ops.exp(powers), axis=-1) - ops.exp(self.scale_now * target)
         median = ops.arccos(ops.median(target))
         self.scale_now.assign(ops.log(ops.mean(total)) / ops.cos(ops.minimum(median, self.max_median)))
 
-    def pull(self, target):
+    def pull(self, target: Tensor) -> Tensor:
         return target
 
-    def factor(self):
+    def factor(self) -> Tensor:
         self.note("adacos_scale", self.scale_now)
         return self.scale_now
 
@@ -456,9 +510,18 @@ class MagFaceLoss(MarginLoss):
     reads, short, main_margin, notes = ("cosine", "norm"), "magface", None, ("feature_norm",)
 
     def __init__(
-        self, min_feature_norm=10.0, max_feature_norm=110.0, min_margin=0.45, max_margin=0.8, scale=64.0,
-        regularizer_loss_lambda=35.0, use_cosface_margin=False, curricular_hard_scale=-1, from_logits=True, label_smoothing=0,
-    ):  # fmt: skip
+        self,
+        min_feature_norm: float = 10.0,
+        max_feature_norm: float = 110.0,
+        min_margin: float = 0.45,
+        max_margin: float = 0.8,
+        scale: float = 64.0,
+        regularizer_loss_lambda: float = 35.0,
+        use_cosface_margin: bool = False,
+        curricular_hard_scale: float = -1,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
+    ):
         super().__init__(scale, from_logits, label_smoothing)
         if curricular_hard_scale >= 0:
             raise ValueError(
@@ -468,13 +531,13 @@ class MagFaceLoss(MarginLoss):
         self.min_margin, self.max_margin = min_margin, max_margin
         self.regularizer_loss_lambda, self.use_cosface_margin = regularizer_loss_lambda, use_cosface_margin
 
-    def pull(self, target, norm):
+    def pull(self, target: Tensor, norm: Tensor) -> Tensor:
         self.note("feature_norm", norm)
         slope = (self.max_margin - self.min_margin) / (self.max_feature_norm - self.min_feature_norm)
         margin = self.min_margin + slope * (self._cut(norm) - self.min_feature_norm)
         return target - margin if self.use_cosface_margin else add_angle(target, margin)
 
-    def penalty(self, labels, norm):
+    def penalty(self, labels: Tensor, norm: Tensor) -> Tensor:
         a = self._cut(norm)
         return self.regularizer_loss_lambda * (1.0 / a + a / self.max_feature_norm**2)
 
@@ -505,20 +568,26 @@ class AdaFaceLoss(MarginLoss):
     reads, short, notes = ("cosine", "norm"), "adaface", ("feature_norm", "adaface_mean", "adaface_std")
 
     def __init__(
-        self, margin=0.4, margin_alpha=0.333, mean_std_alpha=0.01, scale=64.0, from_logits=True, label_smoothing=0
+        self,
+        margin: float = 0.4,
+        margin_alpha: float = 0.333,
+        mean_std_alpha: float = 0.01,
+        scale: float = 64.0,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
     ):
         super().__init__(scale, from_logits, label_smoothing)
         self.margin, self.margin_alpha, self.mean_std_alpha = margin, margin_alpha, mean_std_alpha
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         self.mean, self.std = self.memory("mean", 20.0), self.memory("std", 100.0)
 
-    def learn(self, labels, cosine, target, norm):
+    def learn(self, labels: Tensor, cosine: Tensor, target: Tensor, norm: Tensor) -> None:
         norm = self._cut(norm)
         for memory, value in ((self.mean, ops.mean(norm)), (self.std, _spread(norm))):
             memory.assign((1 - self.mean_std_alpha) * memory + self.mean_std_alpha * value)
 
-    def pull(self, target, norm):
+    def pull(self, target: Tensor, norm: Tensor) -> Tensor:
         for name, value in zip(self.notes, (norm, self.mean, self.std), strict=True):
             self.note(name, value)
         quality = (self._cut(norm) - self.mean) / (self.std + 1e-3) * self.margin_alpha
@@ -560,19 +629,26 @@ class ElasticFaceLoss(MarginLoss):
     short = "elasticface"
 
     def __init__(
-        self, margin=0.5, std=0.05, scale=64.0, use_cosface_margin=False, from_logits=True, label_smoothing=0, seed=0
+        self,
+        margin: float = 0.5,
+        std: float = 0.05,
+        scale: float = 64.0,
+        use_cosface_margin: bool = False,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
+        seed: int | None = 0,
     ):
         super().__init__(scale, from_logits, label_smoothing)
         self.margin, self.std, self.use_cosface_margin, self.seed = margin, std, use_cosface_margin, seed
         self.generator, self.drawn = keras.random.SeedGenerator(seed), margin
 
-    def call(self, labels, cosine, training=False):
+    def call(self, labels: Tensor, cosine: Tensor, *more: Tensor, training: bool = False) -> Tensor:
         """A value for each sample; in training the margins are drawn."""
         self.drawn = self._draw(ops.shape(labels)[:1]) if training else self.now("margin")
-        return super().call(labels, cosine, training=training)
+        return super().call(labels, cosine, *more, training=training)
 
     def _draw(self, shape):
         return self.now("margin") + self.std * keras.random.normal(shape, seed=self.generator)
 
-    def pull(self, target):
+    def pull(self, target: Tensor) -> Tensor:
         return target - self.drawn if self.use_cosface_margin else add_angle(target, self.drawn)

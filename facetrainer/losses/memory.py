@@ -1,11 +1,13 @@
 """Pair losses against the embeddings of earlier batches."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from facetrainer.losses.base import FaceLoss, register, sparse
 from facetrainer.losses.pair import BatchAllTripletLoss, InOrder, PairLoss
-from facetrainer.utils.tensors import unit
+from facetrainer.utils.tensors import Tensor, unit
 
 
 def newest(*queues) -> None:
@@ -25,7 +27,7 @@ class CrossBatchMemory(FaceLoss):
     Embeddings drift slowly: those of some hundred steps ago still serve. Begin with it once training has settled, in a second stage.
 
     Args:
-        loss: Pair loss over cosines, such as `MultiSimilarityLoss()` or `SupConLoss()`.
+        loss: Pair loss over cosines, such as `MultiSimilarityLoss()` or `SupConLoss()`, or how a file tells it.
         size: Embeddings that are remembered. Defaults to `4096`.
 
     Call arguments:
@@ -44,7 +46,7 @@ class CrossBatchMemory(FaceLoss):
 
     config, short, needs_groups = ("loss", "size"), "xbm", True
 
-    def __init__(self, loss: PairLoss, size: int = 4096):
+    def __init__(self, loss: PairLoss | dict, size: int = 4096):
         super().__init__()
         self.loss = keras.saving.deserialize_keras_object(loss) if isinstance(loss, dict) else loss
         self.size = size
@@ -54,22 +56,22 @@ class CrossBatchMemory(FaceLoss):
                 f"CrossBatchMemory: expected a pair loss over cosines, such as SupConLoss(). Received: {loss!r}"
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"loss": keras.saving.serialize_keras_object(self.loss), "size": self.size}
 
-    def fresh(self):
+    def fresh(self) -> "CrossBatchMemory":
         return type(self)(self.loss.fresh(), self.size)
 
-    def describe(self):
+    def describe(self) -> str:
         return f"CrossBatchMemory({self.loss.describe()}, size={self.size})"
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         options = {"trainable": False, "aggregation": "only_first_replica"}
         self.embeddings = self.add_weight((self.size, emb_shape), "zeros", name="embeddings", **options)
         nobody = keras.initializers.Constant(-1)
         self.people = self.add_weight((self.size,), nobody, dtype="int32", name="people", **options)
 
-    def call(self, labels, embedding, training=False):
+    def call(self, labels: Tensor, embedding: Tensor, training: bool = False) -> Tensor:
         """A value for each sample, against the batch and the memory; in training the memory moves."""
         labels, direction = ops.cast(sparse(labels), "int32"), unit(embedding)
         close = ops.matmul(direction, ops.transpose(ops.concatenate([direction, self.embeddings], axis=0)))

@@ -5,7 +5,7 @@ from keras import ops
 
 from facetrainer.losses.base import FaceLoss, register, sparse
 from facetrainer.losses.margin import ArcfaceLossSimple, add_angle
-from facetrainer.utils.tensors import unit
+from facetrainer.utils.tensors import Tensor, unit
 
 FAR = 1e9
 
@@ -21,21 +21,21 @@ class PairLoss(FaceLoss):
     needs_groups = True
     distance = "cosine"
 
-    def masks(self, labels):
+    def masks(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Labels (B,) → same, other, both (B, B)."""
         equal = labels[:, None] == labels[None]
         return ops.logical_and(equal, ops.logical_not(ops.eye(ops.shape(labels)[0], dtype="bool"))), ops.logical_not(
             equal
         )
 
-    def call(self, labels, embedding, training=False):
+    def call(self, labels: Tensor, embedding: Tensor, training: bool = False) -> Tensor:
         """A value for each anchor."""
         values = self.per_anchor(similarity(embedding, self.distance), *self.masks(sparse(labels)))
         if self.notes:
             self.note(self.notes[0], values > 0)
         return values
 
-    def per_anchor(self, close, same, other):
+    def per_anchor(self, close: Tensor, same: Tensor, other: Tensor) -> Tensor:
         """Similarities and masks, (B, B) each, → (B,)."""
         raise NotImplementedError
 
@@ -74,7 +74,10 @@ class TripletLoss(PairLoss):
         distance: `"cosine"` or `"euclidean"`; None for that of the class. Defaults to `None`.
     """
 
-    config, short, notes, main_margin = ("alpha", "distance"), "triplet", ("active_triplets",), "alpha"
+    config: tuple[str, ...] = ("alpha", "distance")
+    notes: tuple[str, ...] = ("active_triplets",)
+    main_margin: str | None = "alpha"
+    short = "triplet"
 
     def __init__(self, alpha: float = 0.35, distance: str | None = None):
         super().__init__()
@@ -97,15 +100,15 @@ class BatchHardTripletLoss(TripletLoss):
         Hermans et al., arXiv:1703.07737, eq. 5.
     """
 
-    def per_anchor(self, close, same, other):
+    def per_anchor(self, close: Tensor, same: Tensor, other: Tensor) -> Tensor:
         positive, negative, both = hardest(close, same, other)
         return ops.where(both, ops.relu(negative - self.pull(positive) + self.slack(negative)), 0.0)
 
-    def pull(self, positive):
+    def pull(self, positive: Tensor) -> Tensor:
         """What the similarity of the hardest positive counts."""
         return positive
 
-    def slack(self, negative):
+    def slack(self, negative: Tensor) -> Tensor:
         """How much nearer a positive must be than a negative."""
         return self.now("alpha")
 
@@ -137,19 +140,19 @@ class BatchHardTripletLossEuclideanAutoAlpha(BatchHardTripletLossEuclidean):
     config, notes = ("alpha", "init_auto_alpha", "distance"), ("active_triplets", "auto_alpha")
     main_margin = None
 
-    def __init__(self, alpha=0.1, init_auto_alpha=1.0, distance=None):
+    def __init__(self, alpha: float = 0.1, init_auto_alpha: float = 1.0, distance: str | None = None):
         super().__init__(alpha, distance)
         self.init_auto_alpha = init_auto_alpha
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         self.auto_alpha = self.memory("auto_alpha", self.init_auto_alpha)
 
-    def call(self, labels, embedding, training=False):
+    def call(self, labels: Tensor, embedding: Tensor, training: bool = False) -> Tensor:
         """A value for each anchor; in training the margin moves."""
         self.learns = training
         return super().call(labels, embedding, training)
 
-    def slack(self, negative):
+    def slack(self, negative: Tensor) -> Tensor:
         current = ops.convert_to_tensor(self.auto_alpha)
         self.note("auto_alpha", current)
         if self.learns:
@@ -170,10 +173,10 @@ class ArcBatchHardTripletLoss(BatchHardTripletLoss):
     def __init__(self, alpha: float = 0.35):
         super().__init__(alpha)
 
-    def pull(self, positive):
+    def pull(self, positive: Tensor) -> Tensor:
         return add_angle(ops.clip(positive, 1e-7 - 1, 1 - 1e-7), self.now("alpha"))
 
-    def slack(self, negative):
+    def slack(self, negative: Tensor) -> Tensor:
         return 0.0
 
 
@@ -189,7 +192,7 @@ class BatchAllTripletLoss(TripletLoss):
         Hermans et al., arXiv:1703.07737, eq. 6.
     """
 
-    def per_anchor(self, close, same, other):
+    def per_anchor(self, close: Tensor, same: Tensor, other: Tensor) -> Tensor:
         valid = ops.logical_and(same[:, :, None], other[:, None, :])
         values = ops.where(valid, ops.relu(close[:, None, :] - close[:, :, None] + self.now("alpha")), 0.0)
         return mean_where(values, values > 0, axis=(1, 2))
@@ -209,7 +212,7 @@ class SemiHardTripletLoss(TripletLoss):
         Schroff et al., CVPR 2015, arXiv:1503.03832, section 3.2.
     """
 
-    def per_anchor(self, close, same, other):
+    def per_anchor(self, close: Tensor, same: Tensor, other: Tensor) -> Tensor:
         behind = ops.logical_and(other[:, None, :], close[:, None, :] < close[:, :, None])
         nearest = ops.max(ops.where(behind, close[:, None, :], -FAR), axis=-1)
         farthest = ops.min(ops.where(other, close, FAR), axis=-1)[:, None]
@@ -236,7 +239,7 @@ class SoftMarginTripletLoss(TripletLoss):
         super().__init__(0.0, distance)
         self.scale = scale
 
-    def per_anchor(self, close, same, other):
+    def per_anchor(self, close: Tensor, same: Tensor, other: Tensor) -> Tensor:
         positive, negative, both = hardest(close, same, other)
         return ops.where(both, ops.softplus(self.scale * (negative - positive)) / self.scale, 0.0)
 
@@ -307,7 +310,7 @@ class CircleLoss(PairLoss):
         super().__init__()
         self.margin, self.gamma = margin, gamma
 
-    def per_anchor(self, close, same, other):
+    def per_anchor(self, close: Tensor, same: Tensor, other: Tensor) -> Tensor:
         m, held = self.margin, ops.stop_gradient(close)
         negative = self.gamma * ops.relu(held + m) * (close - m)
         positive = -self.gamma * ops.relu(1 + m - held) * (close - 1 + m)
@@ -343,7 +346,7 @@ class MultiSimilarityLoss(PairLoss):
         super().__init__()
         self.alpha, self.beta, self.base, self.epsilon = alpha, beta, base, epsilon
 
-    def per_anchor(self, close, same, other):
+    def per_anchor(self, close: Tensor, same: Tensor, other: Tensor) -> Tensor:
         held = ops.stop_gradient(close)
         positive, negative, both = hardest(held, same, other)
         same = ops.logical_and(same, ops.logical_and(held - self.epsilon < negative[:, None], both[:, None]))
@@ -369,7 +372,7 @@ class SupConLoss(PairLoss):
         super().__init__()
         self.temperature = temperature
 
-    def per_anchor(self, close, same, other):
+    def per_anchor(self, close: Tensor, same: Tensor, other: Tensor) -> Tensor:
         scores = close / self.temperature
         return mean_where(log_sum(scores, ops.logical_or(same, other))[:, None] - scores, same)
 
@@ -392,12 +395,19 @@ class AcrTripLoss(ArcfaceLossSimple):
     config, reads, short = ("margin", "scale", "label_smoothing", "alpha"), ("cosine", "embedding"), "acrtrip"
     needs_groups, by_image = True, False
 
-    def __init__(self, margin=0.5, scale=64.0, from_logits=True, label_smoothing=0, alpha=0.35):
+    def __init__(
+        self,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        from_logits: bool = True,
+        label_smoothing: float = 0,
+        alpha: float = 0.35,
+    ):
         super().__init__(margin, scale, from_logits, label_smoothing)
         self.alpha, self.triplet = alpha, BatchHardTripletLoss(alpha)
 
-    def pull(self, target, embedding):
+    def pull(self, target: Tensor, *embedding: Tensor) -> Tensor:
         return super().pull(target)
 
-    def penalty(self, labels, embedding):
+    def penalty(self, labels: Tensor, embedding: Tensor) -> Tensor:
         return self.triplet(labels, embedding)

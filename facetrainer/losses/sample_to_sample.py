@@ -5,7 +5,7 @@ from keras import ops
 
 from facetrainer import distributed
 from facetrainer.losses.base import FaceLoss, own, register, sparse
-from facetrainer.utils.tensors import last_rows, unit
+from facetrainer.utils.tensors import Tensor, last_rows, unit
 
 
 @register
@@ -40,7 +40,7 @@ class USSLoss(FaceLoss):
 
     class_axes = {"latest": 0, "seen": 0}
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         options = {"trainable": False, "aggregation": "only_first_replica"}
         self.classes = classes
         self.latest = distributed.add_table(self, (classes, emb_shape), 0, "zeros", name="latest", **options)
@@ -48,7 +48,7 @@ class USSLoss(FaceLoss):
         self.begin = self.add_weight((), "zeros", name="begin", **options)
         self.moved = self.add_weight((), keras.initializers.Zeros(), name="moved")
 
-    def call(self, labels, embedding, training=False):
+    def call(self, labels: Tensor, embedding: Tensor, training: bool = False) -> Tensor:
         """A value for each sample."""
         labels, direction = sparse(labels), unit(embedding)
         cosine = self.scale * self._real(ops.matmul(direction, ops.transpose(self.latest)))

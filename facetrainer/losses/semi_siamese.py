@@ -5,7 +5,7 @@ from keras import ops
 
 from facetrainer.losses.base import FaceLoss, cross_entropy, register, sparse
 from facetrainer.losses.memory import newest
-from facetrainer.utils.tensors import unit
+from facetrainer.utils.tensors import Tensor, unit
 
 
 @register
@@ -42,13 +42,13 @@ class SemiSiameseLoss(FaceLoss):
         super().__init__()
         self.margin, self.scale, self.size, self.momentum = margin, scale, size, momentum
 
-    def remember(self, classes, emb_shape, teacher_shape):
+    def remember(self, classes: int, emb_shape: int, teacher_shape: int) -> None:
         options = {"trainable": False, "aggregation": "only_first_replica"}
         self.prototypes = self.add_weight((self.size, emb_shape), "zeros", name="prototypes", **options)
         nobody = keras.initializers.Constant(-1)
         self.people = self.add_weight((self.size,), nobody, dtype="int32", name="people", **options)
 
-    def call(self, labels, embedding, gallery, training=False):
+    def call(self, labels: Tensor, embedding: Tensor, gallery: Tensor, training: bool = False) -> Tensor:
         """A value for each sample; in training the queue of prototypes moves."""
         labels, gallery = ops.cast(sparse(labels), "int32"), unit(ops.stop_gradient(gallery))
         everybody = ops.concatenate([gallery, self.prototypes], axis=0)

@@ -1,10 +1,14 @@
 """Losses over the softmax head's logits."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from facetrainer.losses.base import FaceLoss, cross_entropy, own, register, sparse
+from facetrainer.utils.tensors import Tensor
 
 
 @register
@@ -22,11 +26,11 @@ class SoftmaxLoss(FaceLoss):
         super().__init__()
         self.label_smoothing = label_smoothing
 
-    def call(self, labels, logits, training=False):
+    def call(self, labels: Tensor, logits: Tensor, training: bool = False) -> Tensor:
         """A value for each sample."""
         return cross_entropy(sparse(labels), logits, self.label_smoothing)
 
-    def expected(self, classes, emb_shape):
+    def expected(self, classes: int, emb_shape: int) -> float | None:
         return float(np.log(classes))
 
 
@@ -48,14 +52,21 @@ class MarginSoftmax(FaceLoss):
     config = ("power", "scale", "scale_all", "from_logits", "label_smoothing")
     reads, head, short, by_image = ("logits",), "softmax", "softmax", True
 
-    def __init__(self, power=2, scale=0.4, scale_all=1.0, from_logits=False, label_smoothing=0):
+    def __init__(
+        self,
+        power: float = 2,
+        scale: float = 0.4,
+        scale_all: float = 1.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
+    ):
         super().__init__()
         self.power, self.scale, self.scale_all = power, scale, scale_all
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
         if scale_all != 1.0 and not from_logits:
             raise ValueError("MarginSoftmax: scale_all cancels out unless from_logits=True. Leave it at 1.")
 
-    def call(self, labels, logits, training=False):
+    def call(self, labels: Tensor, logits: Tensor, training: bool = False) -> Tensor:
         """A value for each sample."""
         labels, log_p = sparse(labels), ops.log_softmax(logits)
         target = own(log_p, labels)
@@ -71,7 +82,7 @@ class KerasLoss(FaceLoss):
     """Any Keras loss, or function of two arguments, over one-hot labels and the scores of a head.
 
     Args:
-        loss: Keras loss or function.
+        loss: Keras loss or function, or how a file tells it.
         over: `"logits"` gives it the softmax of the logits, or the logits themselves where it has `from_logits=True`.
             `"cosine"` gives it the cosines to the class centers as they are, as Keras_insightface does with `type="arcface"`; a Keras
             loss with `from_logits=False` gets the softmax of them. Defaults to `"logits"`.
@@ -86,24 +97,24 @@ class KerasLoss(FaceLoss):
 
     short = "softmax"
 
-    def __init__(self, loss, over: str = "logits"):
+    def __init__(self, loss: keras.losses.Loss | Callable | dict, over: str = "logits"):
         super().__init__()
         if over not in ("logits", "cosine"):
             raise ValueError(f"KerasLoss: expected over='logits' or 'cosine'. Received: {over!r}")
         self.loss = keras.saving.deserialize_keras_object(loss) if isinstance(loss, dict) else loss
         self.over, self.reads, self.head = over, (over,), "softmax" if over == "logits" else "arcface"
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         over = {"over": self.over} if self.over != "logits" else {}
         return {"loss": keras.saving.serialize_keras_object(self.loss), **over}
 
-    def fresh(self):
+    def fresh(self) -> "KerasLoss":
         return type(self)(self.loss, self.over)
 
-    def describe(self):
+    def describe(self) -> str:
         return f"KerasLoss({getattr(self.loss, '__name__', type(self.loss).__name__)}, over={self.over!r})"
 
-    def call(self, labels, scores, training=False):
+    def call(self, labels: Tensor, scores: Tensor, training: bool = False) -> Tensor:
         """A value for each sample."""
         call = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
         one_hot = ops.one_hot(sparse(labels), scores.shape[-1])

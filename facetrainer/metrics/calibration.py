@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from facetrainer.metrics.verification import FARS
 from facetrainer.utils.files import read_bytes, write_json
 
 
-def calibrate(scores: np.ndarray, same: np.ndarray, fars=FARS, people: np.ndarray | None = None, **about) -> dict:
+def calibrate(
+    scores: np.ndarray, same: np.ndarray, fars: Sequence[float] = FARS, people: np.ndarray | None = None, **about
+) -> dict:
     """Thresholds at false-accept rates, with what they rest on.
 
     Args:

@@ -10,12 +10,13 @@ import dataclasses
 import itertools
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from facetrainer.metrics.intervals import rate_interval
 from facetrainer.metrics.matching import AtThreshold
 
 
-def fdr(fmrs: np.ndarray, fnmrs: np.ndarray, alpha: float = 0.5) -> float:
+def fdr(fmrs: ArrayLike, fnmrs: ArrayLike, alpha: float = 0.5) -> float:
     """Fairness discrepancy rate: 1 where all groups fare alike.
 
     Args:
@@ -29,7 +30,7 @@ def fdr(fmrs: np.ndarray, fnmrs: np.ndarray, alpha: float = 0.5) -> float:
     return float(1 - alpha * np.ptp(fmrs) - (1 - alpha) * np.ptp(fnmrs))
 
 
-def gini(rates: np.ndarray) -> float:
+def gini(rates: ArrayLike) -> float:
     """Gini coefficient of a few rates `(G,)`, times G / (G − 1) so that it reaches 1: 0 where all are equal, or all 0."""
     rates, count = np.asarray(rates, np.float64), len(rates)
     if rates.sum() == 0 or count < 2:
@@ -38,7 +39,7 @@ def gini(rates: np.ndarray) -> float:
     return float(apart * count / (count - 1))
 
 
-def garbe(fmrs: np.ndarray, fnmrs: np.ndarray, alpha: float = 0.5) -> float:
+def garbe(fmrs: ArrayLike, fnmrs: ArrayLike, alpha: float = 0.5) -> float:
     """Gini aggregation rate for biometric equitability: 0 where all groups fare alike, 1 at worst.
 
     Args:
@@ -52,7 +53,7 @@ def garbe(fmrs: np.ndarray, fnmrs: np.ndarray, alpha: float = 0.5) -> float:
     return alpha * gini(fmrs) + (1 - alpha) * gini(fnmrs)
 
 
-def worst_to_best(rates: np.ndarray) -> float:
+def worst_to_best(rates: ArrayLike) -> float:
     """Highest rate over the lowest; infinite where the lowest is 0 and the highest not."""
     low, high = float(np.min(rates)), float(np.max(rates))
     return high / low if low > 0 else float("inf") if high > 0 else 1.0
@@ -118,17 +119,13 @@ def by_group(
     rates = np.array([[one.fmr, one.fnmr] for one in found.values()]).T
     each = level ** (1 / rates.size)
     wrong = (scores >= threshold) != same
-    boxes = [
-        np.array(
-            [rate_interval(wrong[part], *people[:, part], each) for part in (k[same[k] == kind] for k in rows.values())]
-        ).T
-        for kind in (False, True)
-    ]
+    parts = [[k[same[k] == kind] for k in rows.values()] for kind in (False, True)]
+    boxes = [np.array([rate_interval(wrong[k], *people[:, k], level=each) for k in kind]).T for kind in parts]
     measures = {name: (measure_of(name, *rates), _ends(one, boxes)) for name, one in MEASURES.items()}
     return Fairness(threshold, found, measures)
 
 
-def measure_of(name: str, fmrs: np.ndarray, fnmrs: np.ndarray) -> float:
+def measure_of(name: str, fmrs: ArrayLike, fnmrs: ArrayLike) -> float:
     """One of MEASURES.
 
     Args:

@@ -50,7 +50,7 @@ class Search:
 
     def resolves(self, far: float) -> bool:
         """Whether the unmated probes are enough to tell a false-accept rate: 1 / `far` or more."""
-        return far * np.sum(~self.mated) >= 1 - 1e-9
+        return bool(far * np.sum(~self.mated) >= 1 - 1e-9)
 
     def dir_at(self, threshold: float) -> float:
         """Part of the mated probes that are right at first rank with a score of the threshold or more."""

@@ -5,7 +5,7 @@ Reference:
     a rate over people (sec. 4.1), Wilson's interval with it (eq. 9), the double-or-nothing bootstrap (sec. 4.2).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import expit, logit, ndtri
@@ -148,7 +148,8 @@ class _InOrder:
 
 
 def curve_intervals(
-    scores: np.ndarray, same: np.ndarray, people: np.ndarray, fars: np.ndarray = (), draws: int = 1000, level: float = 0.95, seed: int = 0,
+    scores: np.ndarray, same: np.ndarray, people: np.ndarray, fars: Sequence[float] = (), draws: int = 1000,
+    level: float = 0.95, seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Intervals of a curve's area and of its true-accept rates.
 
@@ -197,9 +198,9 @@ def drawn_intervals(
     """
     estimate, found = of(Roc(scores, same)), double_or_nothing(scores, same, people, of, draws, seed)
     if len(found) < draws / 2:
-        return np.full((2, len(estimate)), np.nan)
-    least = np.asarray(least)
-    middle, drawn = (logit(np.clip(rates, least, 1 - least)) for rates in (estimate, found))
+        return np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
+    low, high = np.asarray(least), 1 - np.asarray(least)
+    middle, drawn = (logit(np.clip(rates, low, high)) for rates in (estimate, found))
     half = ndtri((1 + level) / 2) * drawn.std(axis=0)
     trials = len(np.unique(people[:, same]))
     known = np.array(

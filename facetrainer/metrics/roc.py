@@ -7,6 +7,7 @@ equal scores the right one is not first, and a threshold that has to refuse one 
 import functools
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class Roc:
@@ -65,7 +66,7 @@ class Roc:
             len(self.positives) - np.searchsorted(self.positives, self.negatives[-1 - allowed], "right")
         ) / len(self.positives)
 
-    def tar_between(self, far) -> np.ndarray:
+    def tar_between(self, far: ArrayLike) -> np.ndarray:
         """True-accept rates at false-accept rates between the curve's corners, on straight lines: for samples too small for a rate."""
         fars, tars, _ = self.points()
         return np.interp(far, fars, tars)

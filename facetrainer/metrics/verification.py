@@ -161,7 +161,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
 # ------------------------------------------------------------------------------------------- facenet's and InsightFace's
 
 
-def evaluate(embeddings: np.ndarray, actual_issame, nrof_folds: int = 10, pca: int = 0):
+def evaluate(embeddings: np.ndarray, actual_issame: np.ndarray, nrof_folds: int = 10, pca: int = 0) -> tuple:
     """facenet's `evaluate`, as InsightFace's verification.py has it.
 
     Squared distances, thresholds 0 … 4 in steps of 0.01, for VAL@FAR=1e-3 in steps of 0.001; "same" where distance < threshold.
@@ -184,7 +184,14 @@ def evaluate(embeddings: np.ndarray, actual_issame, nrof_folds: int = 10, pca: i
     return tpr, fpr, accuracy, val, val_std, far
 
 
-def calculate_roc(thresholds, embeddings1, embeddings2, actual_issame, nrof_folds: int = 10, pca: int = 0):
+def calculate_roc(
+    thresholds: np.ndarray,
+    embeddings1: np.ndarray,
+    embeddings2: np.ndarray,
+    actual_issame: np.ndarray,
+    nrof_folds: int = 10,
+    pca: int = 0,
+) -> tuple:
     """facenet's curve and 10-fold accuracy.
 
     Args:
@@ -200,14 +207,13 @@ def calculate_roc(thresholds, embeddings1, embeddings2, actual_issame, nrof_fold
     """
     same = np.asarray(actual_issame, bool)[: len(embeddings1)]
     counts = _GridCounts(thresholds, _distances(embeddings1, embeddings2), same, nrof_folds)
-    if pca:
-        counts = [
-            _GridCounts(thresholds, _reduced(embeddings1, embeddings2, fold, pca), same, nrof_folds)
-            for fold in counts.folds
-        ]
+    reduced = [
+        _GridCounts(thresholds, _reduced(embeddings1, embeddings2, fold, pca), same, nrof_folds)
+        for fold in (counts.folds if pca else ())
+    ]
     tpr, fpr, accuracies = [], [], []
     for number in range(min(nrof_folds, len(same))):
-        one = counts[number] if pca else counts
+        one = reduced[number] if pca else counts
         right, (true, false) = one.right(number)
         accuracies.append(right[int(np.argmax(one.right_elsewhere(number)))])
         tpr.append(true)
@@ -215,7 +221,14 @@ def calculate_roc(thresholds, embeddings1, embeddings2, actual_issame, nrof_fold
     return np.mean(tpr, axis=0), np.mean(fpr, axis=0), np.array(accuracies)
 
 
-def calculate_val(thresholds, embeddings1, embeddings2, actual_issame, far_target: float = 1e-3, nrof_folds: int = 10):
+def calculate_val(
+    thresholds: np.ndarray,
+    embeddings1: np.ndarray,
+    embeddings2: np.ndarray,
+    actual_issame: np.ndarray,
+    far_target: float = 1e-3,
+    nrof_folds: int = 10,
+) -> tuple[float, float, float]:
     """facenet's VAL at the threshold where the other folds have a stated FAR.
 
     Between two thresholds of the grid the line is followed; where the target is never reached the threshold is 0.
@@ -242,7 +255,7 @@ def calculate_val(thresholds, embeddings1, embeddings2, actual_issame, far_targe
     return float(np.mean(val)), float(np.std(val)), float(np.mean(far))
 
 
-def calculate_accuracy(threshold, dist, actual_issame):
+def calculate_accuracy(threshold: float, dist: np.ndarray, actual_issame: np.ndarray) -> tuple[float, float, float]:
     """facenet's rates at a threshold.
 
     Args:
@@ -261,7 +274,7 @@ def calculate_accuracy(threshold, dist, actual_issame):
     )
 
 
-def calculate_val_far(threshold, dist, actual_issame):
+def calculate_val_far(threshold: float, dist: np.ndarray, actual_issame: np.ndarray) -> tuple[float, float]:
     """facenet's VAL and FAR at a threshold.
 
     Args:

@@ -16,9 +16,20 @@ def print_buildin_models() -> None:
 
 
 def buildin_models(
-    stem_model, dropout=1, emb_shape=512, input_shape=(112, 112, 3), output_layer="GDC", bn_momentum=0.99, bn_epsilon=0.001,
-    add_pointwise_conv=False, pointwise_conv_act="relu", use_bias=False, scale=True, weights=None, **kwargs,
-) -> keras.Model:  # fmt: skip
+    stem_model: keras.Model | str,
+    dropout: float = 1,
+    emb_shape: int = 512,
+    input_shape: tuple[int | None, ...] = (112, 112, 3),
+    output_layer: str = "GDC",
+    bn_momentum: float = 0.99,
+    bn_epsilon: float = 0.001,
+    add_pointwise_conv: bool = False,
+    pointwise_conv_act: str = "relu",
+    use_bias: bool = False,
+    scale: bool = True,
+    weights: str | None = None,
+    **kwargs,
+) -> keras.Model:
     """Makes a basic model: backbone and tail.
 
     Args:

@@ -1,14 +1,17 @@
 """Basic model + head + losses = `FaceModel`, which trains."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from facetrainer import distributed, optimizers
 from facetrainer.backbones import fused_norm, fused_prelu, grouped, local_norm
 from facetrainer.data.images import scaled
-from facetrainer.losses.base import slots
+from facetrainer.losses.base import FaceLoss, slots
 from facetrainer.models import blocks, gallery, stateless
-from facetrainer.utils.tensors import length, unit
+from facetrainer.utils.tensors import Tensor, length, unit
 
 
 @keras.saving.register_keras_serializable("face")
@@ -36,7 +39,14 @@ class FaceModel(keras.Model):
         name: Of the model. Defaults to `"face_model"`.
     """
 
-    def __init__(self, embedder, head=None, terms=(), term_weights=None, name="face_model"):
+    def __init__(
+        self,
+        embedder: keras.Model,
+        head: keras.layers.Layer | None = None,
+        terms: Sequence[FaceLoss] = (),
+        term_weights: Sequence[float] | None = None,
+        name: str = "face_model",
+    ):
         super().__init__(name=name)
         self.embedder, self.head, self.terms = embedder, head, list(terms)
         self.term_weights = [float(w) for w in term_weights or [1.0] * len(self.terms)]
@@ -67,7 +77,7 @@ class FaceModel(keras.Model):
         pairs = [(term, slot.removeprefix(term.short)) for term, slot in zip(self.terms, self.slots, strict=True)]
         return [(f"{note}{number}", (term, note)) for term, number in pairs for note in getattr(term, kind)]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "embedder": keras.saving.serialize_keras_object(self.embedder),
             "head": keras.saving.serialize_keras_object(self.head),
@@ -77,11 +87,11 @@ class FaceModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "FaceModel":
         parts = {key: keras.saving.deserialize_keras_object(config[key]) for key in ("embedder", "head", "terms")}
         return cls(**{**config, **parts})
 
-    def compile(self, *args, **kwargs):
+    def compile(self, *args, **kwargs) -> None:
         """As Keras's; where XLA will not run, batch normalisation, PReLU and grouped convolutions are computed in faster ways."""
         super().compile(*args, **kwargs)
         fused_norm.set_fused(self, not self.jit_compile)
@@ -90,19 +100,19 @@ class FaceModel(keras.Model):
         grouped.set_bundled(self, on_cpu)
         fused_prelu.set_fused(self, on_cpu)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         return {"optimizer": keras.optimizers.serialize(self.optimizer)} if self.compiled else None
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(keras.optimizers.deserialize(config["optimizer"]))
         optimizers.build(self.optimizer, self.trainable_variables)
 
-    def call(self, images, training=False):
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
         """Images, uint8 or normalised, → embeddings `(B, D)`."""
         with fused_prelu.while_training(training):
             return self.embedder(prepared(images), training=training)
 
-    def named_outputs(self, embedding, targets: dict, images=None) -> dict:
+    def named_outputs(self, embedding: Tensor, targets: dict, images: Tensor | None = None) -> dict:
         """Everything that a loss may read but scores, by name."""
         embedding = distributed.whole(ops.cast(embedding, "float32"))
         outputs = {**{name: distributed.whole(value) for name, value in targets.items()}, "embedding": embedding}
@@ -112,7 +122,7 @@ class FaceModel(keras.Model):
             outputs["gallery"] = distributed.whole(ops.cast(self.gallery(prepared(images), training=False), "float32"))
         return outputs
 
-    def labels_in(self, targets: dict):
+    def labels_in(self, targets: dict) -> Tensor:
         """Labels that the head sees: of mixed images both."""
         return distributed.whole(ops.concatenate([targets[name] for name in ("labels", "labels2") if name in targets]))
 
@@ -134,7 +144,7 @@ class FaceModel(keras.Model):
         penalty = ops.reshape(sum(self.head.penalties), (1,)) if self.head.penalties and training else None
         return {"values": found, "seen": seen, "sums": sums, **({} if penalty is None else {"penalty": penalty})}
 
-    def objective(self, targets: dict, embedding, training: bool = True, images=None):
+    def objective(self, targets: dict, embedding: Tensor, training: bool = True, images: Tensor | None = None) -> tuple:
         """→ weighted sum of the terms and the regularisation, and by their names values of each term and numbers for the logs."""
         outputs = self.named_outputs(embedding, targets, images)
         found = {"values": {}, "seen": {}}
@@ -162,7 +172,7 @@ class FaceModel(keras.Model):
         notes = [one for one in self._notes("noted") if bool(one[1][0].head) == with_scores]
         return {name: term.noted[note] for name, (term, note) in notes}
 
-    def alarm(self, sums=None):
+    def alarm(self, sums: Tensor | None = None) -> Tensor:
         """0, or NaN where a weight of the embedder or a score of the head, of which `sums` are given, is not finite.
 
         Some CPUs' ReLU and PReLU turn NaN into 0: a poisoned weight, or a poisoned statistic of batch normalisation, would hide
@@ -175,7 +185,14 @@ class FaceModel(keras.Model):
         seen = ops.concatenate([ops.stack(weights), *([] if sums is None else [sums])])
         return ops.where(ops.all(ops.isfinite(seen)), 0.0, float("nan"))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor | None = None,
+        y: dict | None = None,
+        y_pred: Tensor | None = None,
+        sample_weight: None = None,
+        training: bool = True,
+    ) -> Tensor:
         """`objective`, reduced over the global batch, and the numbers for the logs."""
         total, *seen = self.objective(y, y_pred, training, x)
         self._track(*seen)
@@ -194,7 +211,7 @@ class FaceModel(keras.Model):
         for tracker in self.trackers:
             tracker.update_state(found[tracker.name])
 
-    def train_step(self, *args):
+    def train_step(self, *args) -> Any:
         """As Keras's; with `sam_rho` the gradient is taken at the worst point near by; running means follow."""
         plain = super().train_step
         if keras.backend.backend() == "jax":
@@ -228,7 +245,7 @@ class FaceModel(keras.Model):
         blocks.check(self, count)
         self.logit_blocks = count
 
-    def keep_averages(self, averages) -> None:
+    def keep_averages(self, averages: Any) -> None:
         """From now on `averages.update()` follows each step.
 
         Args:

@@ -3,6 +3,7 @@
 import collections
 import hashlib
 import json
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -58,7 +59,7 @@ class Looks:
 
 
 def check(
-    source: sources.Source, about: str = "", size: tuple[int, int] | None = None, least: int = 2, eval_bins: list[str] = (),
+    source: sources.Source, about: str = "", size: tuple[int, int] | None = None, least: int = 2, eval_bins: Sequence[str] = (),
     workers: int = 0, seen: Looks | None = None,
 ) -> Report:  # fmt: skip
     """Every image of `source` is read, decoded and compared → Report; a row has file, reason and person.

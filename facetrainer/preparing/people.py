@@ -1,5 +1,7 @@
 """Names against faces, given a model: one person under two names, two under one, people of the evaluation sets in training."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from facetrainer.data import sources
@@ -11,7 +13,7 @@ BLOCK, DRAWS = 2**26, 20_000  # cosines at a time; strangers' cosines
 
 
 def check_people(
-    source: sources.Source, embed: Embedder, report: Report, eval_bins: list[str] = (), threshold: float | None = None
+    source: sources.Source, embed: Embedder, report: Report, eval_bins: Sequence[str] = (), threshold: float | None = None
 ) -> None:  # fmt: skip
     """Reports people and images that look out of place.
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from tqdm import tqdm
 
@@ -16,7 +17,7 @@ class Report:
     """Counts by name, and a row for every file left out or found fault with."""
 
     def __init__(self, task: str, source: str, target: str = ""):
-        self.about = {"task": task, "source": str(source), "target": str(target)}
+        self.about: dict[str, Any] = {"task": task, "source": str(source), "target": str(target)}
         self.counts: dict[str, float] = {}
         self.rows: list[dict] = []
 

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -94,7 +94,8 @@ def convert_part(
     task = {"convert": about, "to": kind, "images": len(source), "shards": shards}
     with part(dest, shard, report, **task) as folder:
         if folder:
-            convert.WRITERS[kind](source, folder, report, workers, shards, shard)
+            writer: Callable = convert.WRITERS[kind]
+            writer(source, folder, report, workers, shards, shard)
     return report.finish()
 
 

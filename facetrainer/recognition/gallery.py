@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -66,7 +67,7 @@ class Gallery:
         self.reader = reader if isinstance(reader, FaceReader) else FaceReader(RecognitionModel(reader))
         self.far, self.given = far, threshold
         self.store = open_store(path) if store is None else store
-        self._known = (None, None)
+        self._known: tuple[Any, Any] = (None, None)
         about = self.reader.model.about()
         if not self.store.header:
             self.store.header |= about

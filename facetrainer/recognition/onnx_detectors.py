@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ class OnnxDetector(Detector):
     """
 
     def __init__(
-        self, session: object, format: Format, min_face: int = 0, size: int = 640, threshold: float = 0.5, overlap: float = 0.4
+        self, session: Any, format: Format, min_face: int = 0, size: int = 640, threshold: float = 0.5, overlap: float = 0.4
     ):  # fmt: skip
         self.session, self.format, self.min_face = session, format, min_face
         self.threshold, self.overlap = threshold, overlap

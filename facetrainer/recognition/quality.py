@@ -76,7 +76,8 @@ def measure(crop: np.ndarray, landmarks: np.ndarray, score: float) -> Quality:
     grey = cv2.cvtColor(cv2.resize(crop, (112, 112), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     sharpness = float(cv2.Laplacian(grey, cv2.CV_64F).var())
     if np.isnan(landmarks).any():
-        return Quality(float("nan"), sharpness, *[float("nan")] * 3, float(score))
+        nan = float("nan")
+        return Quality(nan, sharpness, nan, nan, nan, float(score))
     eyes = float(np.linalg.norm(landmarks[1] - landmarks[0]))
     return Quality(eyes, sharpness, *pose(landmarks), float(score))
 

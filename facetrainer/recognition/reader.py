@@ -71,7 +71,7 @@ class Photo:
             raise ValueError(f"{self.name}: {len(self.faces)} faces, none the only one that can be meant: cut it out.")
         return meant[0]
 
-    def prominence(self, face):
+    def prominence(self, face: Face) -> float:
         """Area of the box, less towards the edge of the photo, where it is 0."""
         middle = np.array(self.shape[::-1]) / 2
         away = np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - middle) / np.linalg.norm(middle)
@@ -90,8 +90,8 @@ class FaceReader:
 
     def __init__(self, model: RecognitionModel, find: str = "mtcnn", min_face: int = 40, max_side: int = 1024):
         self.model, self.find = model, find
-        self.detector = Whole(model.layout.height, model.layout.width) if find == WHOLE else None
-        self.detector = self.detector or detector(find, min_face, max_side)
+        whole = Whole(model.layout.height, model.layout.width) if find == WHOLE else None
+        self.detector = whole or detector(find, min_face, max_side)
 
     def read(self, photos: Iterable[tuple[str, object]]) -> Iterator[Photo]:
         """Looks through photos, several at once.

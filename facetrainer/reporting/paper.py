@@ -20,11 +20,12 @@ class Flow:
     """
 
     def __init__(self, pages: PdfPages):
-        self.pages, self.page = pages, None
+        self.pages = pages
         self._begin()
 
     def _begin(self):
-        self.page, self.at = Figure(figsize=(WIDTH, HEIGHT)), HEIGHT - MARGIN
+        self.page = Figure(figsize=(WIDTH, HEIGHT))
+        self.at = HEIGHT - MARGIN
 
     def end(self) -> None:
         """Puts out the last page."""

@@ -148,9 +148,8 @@ def embeddings(
     points = TSNE(dimensions, perplexity=near, init="pca", metric="cosine", random_state=0).fit_transform(vectors)
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.add_subplot(projection="3d" if dimensions == 3 else None)
-    names = np.asarray(names)
     for number, person in enumerate(dict.fromkeys(names)):
-        mine = points[names == person]
+        mine = points[np.asarray(names) == person]
         axes.scatter(*mine.T, s=22, color=f"C{number % 10}", marker="os^Dv"[number // 10 % 5], label=text(person))
     axes.set(title=text(title), xticks=[], yticks=[], **({"zticks": []} if dimensions == 3 else {}))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")

@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
-from facetrainer.data import pipeline
+from facetrainer.data import pipeline, ready
 from facetrainer.training.schedule import StageOptions, StageSpec
 
 
@@ -21,7 +22,7 @@ class TrainConfig:
         teacher: Function of normalised images that comes of it, or None.
     """
 
-    data_path: object
+    data_path: Any
     stem: str
     suffix: str
     batch_size: int
@@ -29,11 +30,11 @@ class TrainConfig:
     options: StageOptions
     augmentations: list
     eval_freq: int = 1
-    teacher_given: object = None
+    teacher_given: Any = None
     teacher: Callable | None = None
     seed: int = 0
     checkpoint_freq: int = 0
-    verbose: int = 1
+    verbose: int | str = 1
     output_weight_decay: float = 1.0
     pretrained: str | None = None
     steps_per_execution: int = 1
@@ -51,7 +52,8 @@ class TrainingData:
     """
 
     def __init__(self, config: TrainConfig, shape: tuple[int, int, int]):
-        self.config, self.shape, self.source, self.faces = config, shape, None, None
+        self.config, self.shape, self.source = config, shape, None
+        self.faces: pipeline.Faces | ready.ReadyFaces | None = None
 
     def open(self, spec: StageSpec):
         """Batches of a stage, in groups of one identity where one of its losses needs them.

@@ -4,11 +4,14 @@ import dataclasses
 import logging
 import os
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
 from facetrainer import distributed
 from facetrainer.data import augment
+from facetrainer.data.augment import Augmentation
 from facetrainer.data.sampling import PeopleByImages
 from facetrainer.evaluation.callback import eval_callback
 from facetrainer.evaluation.interface import interface
@@ -108,14 +111,54 @@ class Train:
     """
 
     def __init__(
-        self, data_path, save_path, eval_paths=(), basic_model=None, model=None, compile=True, output_weight_decay=1,
-        custom_objects=None, pretrained=None, batch_size=128, lr_base=0.001, lr_decay=0.05, lr_decay_steps=0, lr_min=1e-6,
-        lr_warmup_steps=0, eval_freq=1, random_status=0, random_cutout_mask_area=0.0, image_per_class=0, samples_per_mining=0,
-        mixup_alpha=0, partial_fc_split=0, teacher_model_interf=None, sam_rho=0, vpl_start_iters=-1, vpl_allowed_delta=200,
-        steps_per_execution=None, *, augmentations=None, seed=0, resume=True, checkpoint_freq=0, tensorboard=None, verbose="auto",
-        partial_fc_sample_rate=1.0, trusted=False, stop_after=0, report=True, people_per_batch=0, images_per_person=0,
-        epoch_size=0, lr_schedule_file=None, output_wd_multiply=None, logit_blocks=1, lr_batch=0, worst_pairs=0,
-    ):  # fmt: skip
+        self,
+        data_path: Any,
+        save_path: str,
+        eval_paths: str | Sequence[str] = (),
+        basic_model: keras.Model | str | int | None = None,
+        model: keras.Model | str | None = None,
+        compile: bool = True,
+        output_weight_decay: float = 1,
+        custom_objects: dict[str, Any] | None = None,
+        pretrained: str | None = None,
+        batch_size: int = 128,
+        lr_base: float = 0.001,
+        lr_decay: float | str = 0.05,
+        lr_decay_steps: int | Sequence[int] = 0,
+        lr_min: float = 1e-6,
+        lr_warmup_steps: int = 0,
+        eval_freq: int = 1,
+        random_status: int = 0,
+        random_cutout_mask_area: float = 0.0,
+        image_per_class: int = 0,
+        samples_per_mining: int = 0,
+        mixup_alpha: float = 0,
+        partial_fc_split: int = 0,
+        teacher_model_interf: keras.Model | str | Callable | None = None,
+        sam_rho: float = 0,
+        vpl_start_iters: int = -1,
+        vpl_allowed_delta: int = 200,
+        steps_per_execution: int | None = None,
+        *,
+        augmentations: Sequence[Augmentation] | None = None,
+        seed: int = 0,
+        resume: bool = True,
+        checkpoint_freq: int = 0,
+        tensorboard: str | None = None,
+        verbose: int | str = "auto",
+        partial_fc_sample_rate: float = 1.0,
+        trusted: bool = False,
+        stop_after: int = 0,
+        report: bool = True,
+        people_per_batch: int = 0,
+        images_per_person: int = 0,
+        epoch_size: int = 0,
+        lr_schedule_file: str | None = None,
+        output_wd_multiply: float | None = None,
+        logit_blocks: int = 1,
+        lr_batch: int = 0,
+        worst_pairs: int = 0,
+    ):
         _refuse(locals())
         self.report = report
         if people_per_batch or images_per_person:
@@ -220,7 +263,7 @@ class Train:
 
     # --------------------------------------------------------------------------------------------------------- doing
 
-    def train(self, train_schedule, initial_epoch=0) -> int:
+    def train(self, train_schedule: dict | Sequence[dict], initial_epoch: int = 0) -> int:
         """Runs a schedule.
 
         Args:
@@ -249,14 +292,24 @@ class Train:
         except Exception as error:
             log.warning("the report could not be written: %s: %s", type(error).__name__, error)
 
-    def plan(self, train_schedule) -> list:
+    def plan(self, train_schedule: dict | Sequence[dict]) -> list:
         """A schedule, read whole, with this trainer's defaults; no image is read."""
         return parse_schedule(train_schedule, self.config.options, self.config.replicas)
 
     def train_single_scheduler(
-        self, epoch, loss=None, initial_epoch=0, lossWeight=1, optimizer=None, bottleneckOnly=False, lossTopK=1, type=None,
-        embLossTypes=None, embLossWeights=1, tripletAlpha=0.35,
-    ) -> int:  # fmt: skip
+        self,
+        epoch: int,
+        loss: Any = None,
+        initial_epoch: int = 0,
+        lossWeight: float = 1,
+        optimizer: keras.optimizers.Optimizer | str | None = None,
+        bottleneckOnly: bool = False,
+        lossTopK: int = 1,
+        type: str | None = None,
+        embLossTypes: Any = None,
+        embLossWeights: Any = 1,
+        tripletAlpha: float = 0.35,
+    ) -> int:
         """One stage by keywords; `loss=None` goes on with the loss in use."""
         loss = loss if loss is not None else self.cur_loss
         given = {k: v for k, v in locals().items() if k in KEYS}
@@ -264,7 +317,7 @@ class Train:
             raise ValueError("train_single_scheduler: no loss given and none in use yet. Give loss=.")
         return self.train(given, initial_epoch)
 
-    def reset_dataset(self, data_path=None):
+    def reset_dataset(self, data_path: Any = None) -> None:
         """Forgets the indexed data; goes on with `data_path` where it is given."""
         self.trainer.data.reset(data_path)
 

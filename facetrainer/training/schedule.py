@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from facetrainer import losses
+from facetrainer.losses.base import FaceLoss
 from facetrainer.utils.text import unknown
 
 
@@ -98,7 +99,7 @@ class StageSpec:
     options: StageOptions = StageOptions()
 
     @property
-    def loss(self) -> losses.FaceLoss:
+    def loss(self) -> FaceLoss:
         """The main loss."""
         return self.losses[0].loss
 
@@ -121,7 +122,7 @@ class StageSpec:
         """The losses in a line."""
         return " + ".join(f"{one.loss.describe()} * {one.weight:g}" for one in self.losses)
 
-    def with_loss(self, loss: losses.FaceLoss, weight: float) -> "StageSpec":
+    def with_loss(self, loss: FaceLoss, weight: float) -> "StageSpec":
         """The same stage with one more loss."""
         pairs = [(one.loss, one.weight) for one in self.losses]
         return dataclasses.replace(self, losses=_specs([*pairs, (loss, weight)]))

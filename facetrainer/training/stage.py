@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,7 +32,7 @@ class Stage:
 
     spec: StageSpec
     model: FaceModel
-    faces: object
+    faces: Any
     carried: list[str]
 
     def describe(self, resumed: bool = False) -> str:

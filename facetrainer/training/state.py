@@ -1,7 +1,7 @@
 """What a run is at a moment: everything that survives a kill, each thing with the same two methods."""
 
 import dataclasses
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -202,12 +202,12 @@ class Origin:
             ValueError: The optimizer is none of Keras's or ours.
         """
         about, people = state["optimizer"], state.get("people")
-        kind = next(
+        kind: Any = next(
             (found for home in (optimizers, keras.optimizers) if (found := getattr(home, about["class"], None))), None
         )
         if not (isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)):
             raise ValueError(f"the run's optimizer {about['class']!r} is not known. Give the stage an 'optimizer'.")
-        return cls(None if people is None else growing.unpacked(people), kind.from_config(about["config"]))
+        return cls(None if people is None else growing.unpacked(people), kind.from_config(about["config"]))  # type: ignore[attr-defined]
 
 
 def _plain_settings(optimizer):

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import filelock
 
@@ -36,7 +37,8 @@ class RunStore:
         self.path, stem = path, path.removesuffix(".state.npz")
         self.forms = OneFile(stem), Directory(stem)
         self.resume, self.begun, self.changed = resume, False, []
-        self.journal, self.stored = {"run": {}, "stages": []}, None
+        self.journal: dict[str, Any] = {"run": {}, "stages": []}
+        self.stored: dict | None = None
         if resume:
             self.stored = self._without_arrays(self.load())
 

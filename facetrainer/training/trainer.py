@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from facetrainer.training.config import TrainConfig, TrainingData
 from facetrainer.training.freezing import frozen_layers
 from facetrainer.training.goodput import Goodput
 from facetrainer.training.schedule import StageSpec
-from facetrainer.training.stage import build_stage, people_of
+from facetrainer.training.stage import Stage, build_stage, people_of
 from facetrainer.training.state import Carried, ModelState, Named, Origin, Progress, Stateful
 from facetrainer.training.store import RunStore
 from facetrainer.utils.finite import NotFiniteError
@@ -43,16 +44,21 @@ class Trainer:
         custom_callbacks: Further callbacks of the user's.
     """
 
-    def __init__(self, embedder: keras.Model, config: TrainConfig, evaluations: list, store: RunStore, template="adam"):
+    def __init__(
+        self, embedder: keras.Model, config: TrainConfig, evaluations: list, store: RunStore, template: Any = "adam"
+    ):
         distributed.spread(embedder)
         self.embedder, self.config, self.evaluations, self.store = embedder, config, evaluations, store
         self.data = TrainingData(config, embedder.input_shape[1:])
-        self.progress, self.carried, self.stage, self.template = Progress(), Carried(), None, template
+        self.progress, self.carried, self.template = Progress(), Carried(), template
+        self.stage: Stage | None = None
         self.history = callbacks.My_history(f"{config.stem}_hist.json")
         self.stopper = callbacks.Gently_stop_callback(time_out=0, stop_file=f"{config.stem}.stop")
         self.rate, self.metrics, self.train_ds, self.model_checkpoint = None, None, None, None
-        self.custom_callbacks, self.callbacks, self._own, self._frozen = [], [], [], None
-        self._unfinished, self._has_rate = None, False
+        self.custom_callbacks, self.callbacks, self._own = [], [], []
+        self._frozen: Any = None
+        self._unfinished: int | None = None
+        self._has_rate = False
         self.board, self.patience, self.goodput = None, None, None
 
     # ------------------------------------------------------------------------------------------------------ states

@@ -1,6 +1,10 @@
 """Lengths of vectors, with gradients on every backend; rows of one person."""
 
+from typing import Any
+
 from keras import ops
+
+Tensor = Any  # of TensorFlow, JAX or torch
 
 
 def unit(x, axis: int = -1):

@@ -1,6 +1,7 @@
 """An ONNX graph of a convolutional network → Keras layers, node by node."""
 
 import re
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,7 +29,7 @@ def build(graph: Graph, input_shape=(112, 112, 3), path: str = "") -> keras.Mode
         raise ValueError(f"{path}: expected one input, the image. Received: {graph.inputs}")
     inputs = layers.Input(input_shape)
     pixels = layers.Rescaling(128.0, 127.5, name="pixels")(inputs) if takes_pixels(graph) else inputs
-    values = {**graph.weights, graph.inputs[0]: Tensor(pixels)}
+    values: dict[str, Any] = {**graph.weights, graph.inputs[0]: Tensor(pixels)}
     for number, node in enumerate(graph.nodes):
         _check_node(node, values, path)
         given = [values.get(name) for name in node.inputs]

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,6 +31,10 @@ class Store(Protocol):
     """What a gallery needs of the place where it is kept."""
 
     header: dict
+    path: str | None
+
+    def moved(self, path: str) -> "Store":
+        """The same people in another folder."""
 
     def __len__(self) -> int:
         """How many people."""
@@ -75,7 +79,7 @@ QDRANT = "qdrant:"
 def header_of(path: str) -> dict:
     """What the gallery at `path` says of itself; nothing where there is none."""
     if path.startswith(QDRANT):
-        store = open_store(path)
+        store: Any = open_store(path)
         store.client.close()
         return store.header
     from facetrainer.recognition.stores.local import HEADER, read_header
