@@ -12,7 +12,7 @@ import argparse
 from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 
-cleaning = later("facetrainer.preparing.clean")
+cleaning, sources = later("facetrainer.preparing.clean"), later("facetrainer.data.sources")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,16 +23,18 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-d", "--dest_file", help="npz to write; default: name of the data + _topk_75.npz")
     main.add_argument("-t", "--deg_thresh", type=float, default=75, help="largest angle to the main sub-center")
     main.add_argument("-L", "--limit", type=int, default=0, help="first so many people only")
+    run.add_json(main, "file, images that are kept, images of the data")
     run.add_trusted(main)
     return main
 
 
 def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
-    return run.call(
-        parser(),
-        lambda a: print(
-            cleaning.data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit, trusted=a.trusted)
-        ),
-        argv,
-    )
+    return run.call(parser(), _work, argv)
+
+
+def _work(a):
+    path = cleaning.data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit, trusted=a.trusted)
+    print(path)
+    kept, all_of_it = (len(sources.open_source(one)) for one in (path, a.data_path))
+    return {"file": path, "kept": kept, "images": all_of_it, "angle": a.deg_thresh}

@@ -12,9 +12,7 @@ from __future__ import annotations
 import argparse
 
 from facetrainer.cli import run
-from facetrainer.utils import files
 from facetrainer.utils.lazy import later
-from facetrainer.utils.text import without_nan
 
 runs, study = later("facetrainer.reporting.runs"), later("facetrainer.evaluation.study")
 evals, pd = later("facetrainer.evaluation"), later("pandas")
@@ -29,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     )
     main.add_argument("-b", "--batch_size", type=int, default=128)
     main.add_argument("-o", "--output", metavar="HTML", help="a page with curves")
-    main.add_argument("--json", metavar="FILE", help="the tables")
+    run.add_json(main, "the tables")
     run.add_trusted(main)
     return main
 
@@ -54,15 +52,10 @@ def _run(a):
     paired = _paired(a, found) if a.test_bin_files else None
     if paired is not None:
         print("\n" + paired.to_string(index=False))
-    if a.json:
-        tables = {"results": runs.results(found), "asked differently": apart, "paired": paired}
-        files.write_json(
-            a.json,
-            without_nan({name: one.to_dict("records") for name, one in tables.items() if one is not None}),
-            indent=1,
-        )
     if a.output:
         print("\n" + runs.write(found, a.output, paired))
+    tables = {"results": runs.results(found), "asked differently": apart, "paired": paired}
+    return {name: one.to_dict("records") for name, one in tables.items() if one is not None}
 
 
 def _paired(a, found):

@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("-o", "--output", help="default: {file}.md")
     one.set_defaults(work=card)
     for one in commands.choices.values():
+        run.add_json(one, "what is printed, as numbers")
         run.add_trusted(one)
     return whole
 
@@ -99,24 +100,26 @@ def open_model(path: str, size: tuple[int, int] = (112, 112), trusted: bool = Fa
     return models.split(models.load(path, compile=False, trusted=trusted))
 
 
-def import_(a) -> None:
+def import_(a) -> dict:
     """`import`: write the Keras model, then run its source beside it where that can be run."""
     model, _ = open_model(a.file, a.size, a.trusted)
     stem, suffix = os.path.splitext(os.path.normpath(a.file))
     output = a.output or os.path.basename(stem) + ("_basic.keras" if suffix == ".keras" else ".keras")
     models.save(model, output)
     print(f"{output}: {about(model)}")
+    written = {"file": output, "parameters": model.count_params(), "embedding": model.output_shape[-1]}
     try:
         source = running_source(a.file, a.trusted)
     except (ImportError, ValueError) as error:
         print(f"not compared: {error}")
-        return
+        return {**written, "not compared": str(error)}
     largest, cosine = compare.difference(
         source, opening.interface(output), compare.sample(None, 16, model.input_shape[1:3])
     )
     print(
         f"largest difference from the source on 16 drawn faces: {largest:.1e} (unit length), lowest cosine {cosine:.7f}"
     )
+    return {**written, "largest difference": float(largest), "lowest cosine": float(cosine)}
 
 
 def running_source(path: str, trusted: bool = False):
@@ -135,7 +138,7 @@ def running_source(path: str, trusted: bool = False):
     raise ValueError("the source is weights without a program; the layers' shapes all fit, and none was left over.")
 
 
-def export(a) -> None:
+def export(a) -> dict:
     """`export`: write, run what was written, say how far it is from the model; the same as JSON beside it."""
     model, _ = open_model(a.model, trusted=a.trusted)
     output = a.output or _name(a)
@@ -149,11 +152,14 @@ def export(a) -> None:
         **cards.sidecar(a.model, tuple(model.input_shape[1:3]), not a.normalised_input, a.licence),
     }  # fmt: skip
     files.write_json(f"{output.rstrip('/')}.json", report, indent=1)
+    return {"file": output, **report}
 
 
-def card(a) -> None:
+def card(a) -> dict:
     """`card`: write a page of what export has written."""
     path = f"{a.file.rstrip('/')}.json"
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path} does not exist: facetrainer convert export writes it beside the file.")
     try:
         about = json.loads(files.read_bytes(path))
         text = cards.page(about, os.path.basename(a.file.rstrip("/")))
@@ -163,6 +169,7 @@ def card(a) -> None:
     with files.replacing(output) as part, open(part, "w", encoding="utf-8") as file:
         file.write(text)
     print(output)
+    return {"file": output}
 
 
 def _compared(model, output, found, pairs_file):
@@ -191,13 +198,14 @@ def _size(path):
     return sum(os.path.getsize(os.path.join(home, file)) for home, _, files in os.walk(path) for file in files)
 
 
-def bench(a) -> None:
+def bench(a) -> list[dict]:
     """`bench`: print the table, and write it."""
     found = {os.path.basename(name): _bench_model(name, a) for name in a.names}
     table = timing.table(found, a.forms, a.threads, a.no_xnnpack)
     print(table.round(3).to_string(index=False))
     if a.csv:
         table.to_csv(a.csv, index=False)
+    return table.to_dict("records")
 
 
 def _bench_model(name, a):
@@ -207,27 +215,43 @@ def _bench_model(name, a):
     return models.buildin_models(name, 0, a.emb_shape, output_layer=tail, use_bias=tail in ("E", "H"))
 
 
-def info(a) -> None:
+def info(a) -> dict:
     """`info`: print what a file is."""
-    if a.file.endswith((".tflite", ".onnx")):
-        return _file_info(a.file)
-    model, head = open_model(a.file, trusted=a.trusted)
+    if not os.path.exists(a.file):
+        raise FileNotFoundError(f"{a.file} does not exist.")
+    found = _file_info(a.file) if a.file.endswith((".tflite", ".onnx")) else _model_info(a.file, a.trusted)
+    for name, text in found.items():
+        print(f"{name:14} {text}")
+    return found
+
+
+def _model_info(path, trusted):
+    model, head = open_model(path, trusted=trusted)
     raw = model.inputs[0].dtype == "uint8"
-    print(f"input          {_input_text(model, raw)}")
-    print(f"embedding      {model.output_shape[-1]}")
-    print(f"preprocessing  {'inside' if raw else 'outside: (x - 127.5) / 128, RGB'}")
-    print(f"head           {head and f'{type(head).__name__}, {head.units} people' or 'none'}")
-    print(f"parameters     {about(model)}")
+    return {
+        "input": _input_text(model, raw),
+        "embedding": model.output_shape[-1],
+        "preprocessing": "inside" if raw else "outside: (x - 127.5) / 128, RGB",
+        "head": f"{type(head).__name__}, {head.units} people" if head else "none",
+        "parameters": about(model),
+    }
 
 
 def _file_info(path):
     """Of a file for use: what its runtime says."""
     kinds = {".tflite": _litert_ends, ".onnx": _onnx_ends}
-    (kind, shape), (given, width) = kinds[os.path.splitext(path)[1]](path)
-    print(f"input          {kind} {shape}")
-    print(f"embedding      {given} {width}")
-    print(f"preprocessing  {'inside' if kind == 'uint8' else 'outside: see the .json beside it'}")
-    print(f"size           {_size(path) / 1e6:.2f} MB")
+    try:
+        (kind, shape), (given, width) = kinds[os.path.splitext(path)[1]](path)
+    except ImportError:
+        raise
+    except Exception as error:  # each runtime has exceptions of its own for a damaged file
+        raise ValueError(f"{path} cannot be opened: {error}") from error
+    return {
+        "input": f"{kind} {shape}",
+        "embedding": f"{given} {width}",
+        "preprocessing": "inside" if kind == "uint8" else "outside: see the .json beside it",
+        "size": f"{_size(path) / 1e6:.2f} MB",
+    }
 
 
 def _litert_ends(path):

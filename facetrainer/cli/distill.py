@@ -13,7 +13,7 @@ import argparse
 from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 
-distilling = later("facetrainer.preparing.distill")
+distilling, sources = later("facetrainer.preparing.distill"), later("facetrainer.data.sources")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,10 +32,23 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--blend", type=float, default=0.5, help="part of the changed images laid over another one")
     main.add_argument("--seed", type=int, default=0, help="of the changes")
     main.add_argument("-R", "--recover", action="store_true", help="go on with a run that was broken off")
+    run.add_json(main, "file, images, width")
     run.add_trusted(main)
     return main
 
 
 def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
-    return run.call(parser(), lambda a: print(distilling.Data_distiller(**vars(a))), argv)
+    return run.call(parser(), _work, argv)
+
+
+def _work(a):
+    path = distilling.Data_distiller(**{name: value for name, value in vars(a).items() if name != "json"})
+    print(path)
+    found = sources.open_source(path)
+    return {
+        "file": path,
+        "images": len(found),
+        "people": len(found.class_names),
+        "width": found.embeddings[[0]].shape[1],
+    }

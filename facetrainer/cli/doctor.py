@@ -16,7 +16,7 @@ import os
 import time
 
 from facetrainer.cli import run
-from facetrainer.utils import environment, files, system
+from facetrainer.utils import environment, system
 from facetrainer.utils.lazy import later
 
 keras, np = later("keras"), later("numpy")
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     main = run.describe("doctor", __doc__)
     main.add_argument("paths", nargs="*", metavar="PATH", help="datasets, evaluation sets, model files to look at")
     main.add_argument("--no-speed", action="store_true", help="time nothing")
-    main.add_argument("--json", metavar="FILE", help="the findings")
+    run.add_json(main, "the findings")
     run.add_trusted(main)
     return main
 
@@ -57,11 +57,10 @@ def main(argv: list[str] | None = None) -> int:
     def work(a):
         found = examine(a)
         show(found)
-        if a.json:
-            files.write_json(a.json, [dataclasses.asdict(one) for one in found], indent=1)
         grave.extend(one for one in found if one.grave)
+        return [dataclasses.asdict(one) for one in found]
 
-    return run.call(parser(), work, argv) or bool(grave)
+    return run.call(parser(), work, argv) or int(bool(grave))
 
 
 def examine(a) -> list[Finding]:

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import logging
 import os
 
 from facetrainer.cli import run, studied
-from facetrainer.utils import files
 from facetrainer.utils.lazy import later
-from facetrainer.utils.text import shown, without_nan
+from facetrainer.utils.text import shown
 
 calibration = later("facetrainer.metrics.calibration")
 pages = later("facetrainer.reporting.study")
@@ -100,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DATA",
         help="which people of the sets are in this training set, by name and by embedding",
     )
-    main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
+    run.add_json(main, "every number, with its protocol")
     main.add_argument(
         "--page", metavar="FILE", help="a study: .html, .pdf or .tex; of several models, facetrainer report"
     )
@@ -133,11 +131,7 @@ def _run(a):
         }
         print(calibration.write(a.basic_model, calibration.calibrate(scores, same, people=people, **about)))
     arrays = ("scores", "same", "people of pairs", "lengths")
-    told = without_nan([{key: value for key, value in one.items() if key not in arrays} for one in results])
-    if a.json:
-        files.write_json(a.json, told, indent=1)
-    if a.page:
-        print(pages.write(json.loads(json.dumps(told)), a.page))
+    return studied.told(a, [{key: value for key, value in one.items() if key not in arrays} for one in results])
 
 
 def _check_study(a, thresholds):

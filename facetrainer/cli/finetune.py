@@ -17,6 +17,7 @@ from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 
 finetuning, page = later("facetrainer.finetuning"), later("facetrainer.finetuning.page")
+tune = later("facetrainer.finetuning.tune")
 recognition = later("facetrainer.recognition")
 
 
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--epochs", type=int, help="in place of the recipe's")
     main.add_argument("--export", nargs="+", default=[], choices=("litert", "onnx"), help="also write it for use")
     main.add_argument("--seed", type=int, default=0)
+    run.add_json(main, "the same as result.json of the output")
     run.add_trusted(main)
     return main
 
@@ -66,3 +68,4 @@ def _run(a):
         print(f"{os.path.basename(name):>12}  10-fold accuracy  {before:.4f} -> {after:.4f}")
     print(result.why)
     print("written:", *result.files, sep="\n  ")
+    return tune.as_dict(result)

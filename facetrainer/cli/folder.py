@@ -13,13 +13,11 @@ is over all pairs of images, in which people with many images weigh most; "peopl
 from __future__ import annotations
 
 import argparse
-import json
 import os
 
 from facetrainer.cli import run, studied
-from facetrainer.utils.files import write_json
 from facetrainer.utils.lazy import later
-from facetrainer.utils.text import shown, without_nan
+from facetrainer.utils.text import shown
 
 plots = later("facetrainer.reporting.plots")
 aligning, reporting = later("facetrainer.preparing.align"), later("facetrainer.reporting.folder")
@@ -37,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     main.add_argument("-S", "--save_embeddings", metavar="NPZ", help="keep embeddings, or read them")
     main.add_argument("-B", "--save_bins", metavar="BIN", help="write a verification set")
-    main.add_argument("--report", metavar="JSON", help="every number")
+    main.add_argument("--json", "--report", metavar="FILE", help="every number")
     run.add_study(main)
     main.add_argument(
         "--worst", metavar="JPG", help="picture of the worst pairs: different people left, one person right"
@@ -76,20 +74,14 @@ def _run(a):
         plots.roc(curves, a.roc)
     if a.save_bins:
         folder.generate_eval_pair_bin(a.save_bins)
-    about = {
-        "name": os.path.basename(os.path.normpath(a.data_path)),
-        "search": {"half of the people": searched} if searched else {},
-    }
+    found["search"] = {"half of the people": searched} if searched else {}
     protocol = {
         "gallery": "half of the people with two images or more, one image each",
         "score": "cosine",
         "mirrored": "no",
     }
-    result = without_nan({**found, **about, "protocol": protocol, "made by": studied.made_by(a, a.model_file)})
-    if a.report:
-        write_json(a.report, result, indent=1)
-    if a.page:
-        print(pages.write([json.loads(json.dumps(result))], a.page))
+    name = os.path.basename(os.path.normpath(a.data_path))
+    return studied.told(a, [studied.result(a, a.model_file, name, found, protocol)])[0]
 
 
 def _aligned(path):

@@ -13,13 +13,10 @@ searched for.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 
 from facetrainer.cli import run, studied
-from facetrainer.utils import files
 from facetrainer.utils.lazy import later
-from facetrainer.utils.text import without_nan
 
 searching, evals = later("facetrainer.evaluation.identify"), later("facetrainer.evaluation")
 pages = later("facetrainer.reporting.study")
@@ -41,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         "--one-at-a-time", action="store_true", help="MegaFace: each image of a probe's person in turn is the gallery"
     )
     main.add_argument("-F", "--no_flip", action="store_true", help="the image alone, without its mirror image")
-    main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
+    run.add_json(main, "every number, with its protocol")
     run.add_study(main)
     run.add_trusted(main)
     return main
@@ -66,13 +63,7 @@ def _run(a):
     print(f"{name}: {counts}\n  {studied.rates(found['rates'])}")
     protocol = {"set": name, "score": "cosine", "mirrored": "embedding added" if flip else "no",
                 "gallery": "one image at a time" if a.one_at_a_time else "all of it, the nearest of a person's counts"}  # fmt: skip
-    results = without_nan(
-        [{"name": name, "search": {"gallery": found}, "protocol": protocol, "made by": studied.made_by(a, a.model)}]
-    )
-    if a.json:
-        files.write_json(a.json, results, indent=1)
-    if a.page:
-        print(pages.write(json.loads(json.dumps(results)), a.page))
+    return studied.told(a, [studied.result(a, a.model, name, {"search": {"gallery": found}}, protocol)])
 
 
 def _check(a):

@@ -18,14 +18,12 @@ from __future__ import annotations
 import argparse
 import glob
 import hashlib
-import json
 import logging
 import os
 
 from facetrainer.cli import run, studied
-from facetrainer.utils.files import replacing, write_json
+from facetrainer.utils.files import replacing
 from facetrainer.utils.lazy import later
-from facetrainer.utils.text import without_nan
 
 cached, evaluation = later("facetrainer.io.cached"), later("facetrainer.evaluation.ijb")
 study, pages = later("facetrainer.evaluation.study"), later("facetrainer.reporting.study")
@@ -53,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("-N", "--is_one_2_N", action="store_true", help="1:N")
     main.add_argument("-F", "--force_reload", action="store_true", help="make embeddings anew")
     run.add_trusted(main)
-    main.add_argument("--json", metavar="FILE", help="every number, with its protocol")
+    run.add_json(main, "every number, with its protocol")
     run.add_study(main)
     main.add_argument("-P", "--plot_only", nargs="*", metavar="GLOB", help="pictures of results written with -L")
     return main
@@ -67,10 +65,10 @@ def main(argv: list[str] | None = None) -> int:
 def _print_table(a):
     if a.page:
         pages.writer_of(a.page)
-    for table in _plot_only(a.plot_only) if a.plot_only is not None else [_run(a)]:
-        print(
-            table.to_string(float_format=lambda value: f"{value:.6f}", na_rep="–")
-        )  # –: more pairs are needed for that rate
+    tables_, results = (_plot_only(a.plot_only), None) if a.plot_only is not None else _run(a)
+    for table in tables_:  # –: more pairs are needed for that rate
+        print(table.to_string(float_format=lambda value: f"{value:.6f}", na_rep="–"))
+    return results
 
 
 def _plot_only(patterns):
@@ -129,8 +127,7 @@ def _run(a):
     told = (
         {"search": test.searched(a.bootstrap)} if a.is_one_2_N else _one_to_one(a, test, scores[names.index("N0D1F1")])
     )
-    _tell(a, test, told)
-    return table
+    return [table], _told(a, test, told)
 
 
 def _one_to_one(a, test, scores):
@@ -138,12 +135,10 @@ def _one_to_one(a, test, scores):
     return {**study.templates(measured, a.bootstrap), "curve": study.curve(measured)}
 
 
-def _tell(a, test, told):
-    """Prints the rates with their intervals, and writes what is asked for."""
+def _told(a, test, told):
+    """Prints the rates with their intervals → results for `--json` and `--page`."""
     for name, one in told.get("search", {a.subset: told}).items():
         print(f"{name}: {studied.rates(one['rates'])}")
-    if not (a.json or a.page):
-        return
     way = "F1 N0 D1: embedding of the image and of its mirror image added, times the detector's score"
     pooled = "mean over the images of a medium, sum over media"
     protocol = {
@@ -153,10 +148,4 @@ def _tell(a, test, told):
         "score": "cosine",
         "images left out": len(test.skipped),
     }
-    results = without_nan(
-        [{"name": a.subset, **told, "protocol": protocol, "made by": studied.made_by(a, a.model_file)}]
-    )
-    if a.json:
-        write_json(a.json, results, indent=1)
-    if a.page:
-        print(pages.write(json.loads(json.dumps(results)), a.page))
+    return studied.told(a, [studied.result(a, a.model_file, a.subset, told, protocol)])

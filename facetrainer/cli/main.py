@@ -23,29 +23,31 @@ COMMANDS = {
     "doctor": "is all well: versions, devices, files, speed",
     "patterns": "texture patterns behind a model's embedding, for small sets",
     "convert": "weights in and out: torch, MXNet, ONNX, LiteRT, SavedModel",
+    "completion": "TAB completes commands and flags in bash, zsh, tcsh",
 }
 
 
 def usage() -> str:
     """Text of `facetrainer --help`."""
-    rows = "\n".join(f"  {name:9} {text}" for name, text in COMMANDS.items())
+    rows = "\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())
     head = "usage: facetrainer COMMAND ...\n\nTrain, evaluate and use face-recognition models.\n\n"
-    return f"{head}{rows}\n\nfacetrainer COMMAND --help tells more; facetrainer --version the version."
+    codes = "Exit codes: 0 done, 1 failed, with a line that says why, 2 a wrong call, 130 interrupted."
+    return f"{head}{rows}\n\nfacetrainer COMMAND --help tells more; facetrainer --version the version.\n{codes}"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; its exit code: 0 done, 1 failed, 2 for a wrong call."""
     make_console_safe()
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if argv else 2
-    if argv[0] == "--version":
+    if argv[0] in ("-V", "--version"):
         from facetrainer import __version__
 
         print(f"facetrainer {__version__}")
         return 0
     if argv[0] not in COMMANDS:
-        print(f"facetrainer: {unknown('command', argv[0], COMMANDS)}", file=sys.stderr)
+        print(f"facetrainer: {unknown('command', argv[0], [*COMMANDS, '--help', '--version'])}", file=sys.stderr)
         return 2
     return importlib.import_module(f"facetrainer.cli.{argv[0]}").main(argv[1:])

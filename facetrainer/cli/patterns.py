@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--width", type=int, default=350, help="principal components (350)")
     main.add_argument("--share", type=float, default=1.2, help="length of the patterns' part, the network's is 1 (1.2)")
     main.add_argument("--images", type=int, default=5000, help="that the components are taken from (5000)")
+    run.add_json(main, "file, widths, images")
     run.add_trusted(main)
     return main
 
@@ -47,3 +48,4 @@ def _work(a):
     images = evaluation.Embedder(model).decode([source.read(int(i)) for i in chosen])
     models.save(models.with_patterns(model, images, a.width, a.share), a.output)
     print(f"{a.output}: embedding of {model.output_shape[-1]} + {a.width}, components of {len(chosen):,} images")
+    return {"file": a.output, "network": model.output_shape[-1], "patterns": a.width, "images": len(chosen)}

@@ -210,7 +210,7 @@ def parser() -> argparse.ArgumentParser:
         for flag, options in arguments:
             one.add_argument(flag, **options)
         one.add_argument("--workers", type=int, default=0, help="as many as cores unless given")
-        one.add_argument("--json", metavar="FILE", help="report: counts, and every file left out with its reason")
+        run.add_json(one, "report: counts, and every file left out with its reason")
         if name in ("check", "embed"):
             run.add_trusted(one)
         if name in ("convert", "align", "check", "embed"):
@@ -258,8 +258,7 @@ def run_command(a, argv) -> None:
         done = engine.run(getattr(a, "target", None) or a.into, rest, a.parts, a.workers or 1)
     else:
         done = a.work(a)
-    if a.json:
-        done.write(a.json)
+    return done.as_dict()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,9 +12,12 @@ them with `globals().get`.
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 import os
 import runpy
+import traceback
+import typing
 
 from facetrainer.flat_names import use_flat_names
 from facetrainer.utils.lazy import later
@@ -40,7 +43,7 @@ def read_settings(settings: list[str]) -> dict:
         `{name: value}`; what is no Python literal stays a text.
 
     Raises:
-        ValueError: A name is no keyword of `Train`.
+        ValueError: A name is no keyword of `Train`, or a value of another type than it takes.
     """
     values = {}
     for setting in settings:
@@ -50,7 +53,22 @@ def read_settings(settings: list[str]) -> dict:
         if name not in keywords():
             raise ValueError(f"--set {setting!r}: {unknown('keyword of Train', name, keywords())}")
         values[name] = _literal(text)
+        hint = typing.get_type_hints(legacy.Train.__init__)[name]
+        if not _fits(values[name], hint):
+            raise ValueError(f"--set {setting!r}: expected {_kinds(hint)}. Received: {values[name]!r}")
     return values
+
+
+def _fits(value, hint):
+    """Whether a value is of a type that is named, where nothing but numbers, texts and the like is."""
+    kinds = set(typing.get_args(hint) or (hint,))
+    more = {int} if float in kinds else set()
+    return not kinds <= {int, float, bool, str, type(None)} or isinstance(value, tuple(kinds | more))
+
+
+def _kinds(hint):
+    words = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
+    return " or ".join(words[one] for one in (typing.get_args(hint) or (hint,)))
 
 
 def _literal(text):
@@ -77,15 +95,21 @@ def find(name: str) -> str:
     Raises:
         FileNotFoundError: There is neither.
     """
-    if os.path.exists(name):
+    if os.path.isfile(name):
         return name
     stem = os.path.splitext(os.path.basename(name))[0]
     for folder in (SHIPPED, PUBLISHED):
         if stem in names(folder) and os.path.dirname(name) in ("", "recipes", "recipes/published"):
             return os.path.join(folder, f"{stem}.py")
+    near = difflib.get_close_matches(stem, [*names(SHIPPED), *names(PUBLISHED)], 1, 0.7)
+    known = (
+        f"Did you mean {near[0]!r}?"
+        if near
+        else f"Shipped are {', '.join(names(SHIPPED))}; facetrainer recipes lists all."
+    )
     raise FileNotFoundError(
-        f"recipe {name!r} does not exist. Expected a Python file with Train's keywords and sch, one of {', '.join(names(SHIPPED))}, or one "
-        "that `facetrainer recipes` lists."
+        f"recipe {name!r} is {'a folder' if os.path.isdir(name) else 'no file'}. Expected a Python file with Train's keywords and sch, or "
+        f"a recipe's name. {known}"
     )
 
 
@@ -101,12 +125,23 @@ def load(name: str, settings: dict) -> tuple[dict, list]:
 
     Raises:
         FileNotFoundError: There is no such recipe.
-        ValueError: It does not set what it must.
+        ValueError: It does not set what it must, or Python cannot run it; the message has the line.
     """
     path = find(name)
     use_flat_names()
-    names = {**runpy.run_path(path, init_globals=settings), **settings}
+    names = {**_run(path, settings), **settings}
     missing = [one for one in ("data_path", "save_path", "sch") if one not in names]
     if missing:
         raise ValueError(f"{path}: {missing[0]!r} is missing. A recipe sets data_path, save_path, basic_model and sch.")
     return {one: names[one] for one in keywords() if one in names}, names["sch"]
+
+
+def _run(path, settings):
+    """A recipe's names; what is wrong with its text is told with the line."""
+    try:
+        return runpy.run_path(path, init_globals=settings)
+    except SyntaxError as error:
+        raise ValueError(f"{path}, line {error.lineno}: {error.msg}. A recipe is a Python file.") from error
+    except (NameError, TypeError, AttributeError, LookupError) as error:
+        lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == path]
+        raise ValueError(f"{path}, line {lines[-1]}: {type(error).__name__}: {error}") from error

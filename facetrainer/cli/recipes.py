@@ -13,12 +13,14 @@ import ast
 import os
 
 from facetrainer.cli import recipe, run
+from facetrainer.utils.files import read_bytes
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
     main = run.describe("recipes", __doc__)
     main.add_argument("recipe", nargs="?", help="tell all of one")
+    run.add_json(main, "the same: title, source, data, expected numbers and file of each")
     main.add_argument("--markdown", action="store_true", help="the published ones as a table in Markdown")
     return main
 
@@ -31,10 +33,21 @@ def main(argv: list[str] | None = None) -> int:
 def _work(a):
     if a.recipe:
         print(told(recipe.find(a.recipe)))
-    elif a.markdown:
-        print(markdown())
-    else:
-        print("\n".join([*_listed("shipped", recipe.SHIPPED), "", *_listed("published", recipe.PUBLISHED)]))
+        return as_dict(recipe.find(a.recipe))
+    folders = {"shipped": recipe.SHIPPED, "published": recipe.PUBLISHED}
+    lists = [line for title, folder in folders.items() for line in (*_listed(title, folder), "")]
+    print(markdown() if a.markdown else "\n".join(lists[:-1]))
+    return {
+        title: [as_dict(os.path.join(folder, f"{name}.py")) for name in recipe.names(folder)]
+        for title, folder in folders.items()
+    }
+
+
+def as_dict(path: str) -> dict:
+    """What a recipe says of itself, for JSON."""
+    text, facts = read(path)
+    name = os.path.splitext(os.path.basename(path))[0]
+    return {"name": name, "title": _title(text), "text": text, "file": os.path.abspath(path), **facts}
 
 
 def _listed(title, folder):
@@ -54,9 +67,14 @@ def read(path: str) -> tuple[str, dict]:
 
     Returns:
         The docstring, and values by the names of `Published` and of `arcface_torch`'s arguments.
+
+    Raises:
+        ValueError: It is no Python file.
     """
-    with open(path, encoding="utf-8") as file:
-        tree = ast.parse(file.read())
+    try:
+        tree = ast.parse(read_bytes(path))
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{path} is no recipe: {error}. Expected a Python file.") from error
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     stating = [one for one in calls if ast.unparse(one.func).rpartition(".")[2] in ("Published", "arcface_torch")]
     facts = {one.arg: ast.literal_eval(one.value) for call in stating for one in call.keywords}
@@ -89,7 +107,7 @@ def markdown() -> str:
 
 
 def _title(text):
-    return text.splitlines()[0].rstrip(".")
+    return text.partition("\n")[0].rstrip(".")
 
 
 def _results(facts, before):

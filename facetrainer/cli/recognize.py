@@ -29,6 +29,12 @@ stores = later("facetrainer.recognition.stores")
 pictures, images, np = later("facetrainer.reporting.faces"), later("facetrainer.data.images"), later("numpy")
 
 
+JSON = {
+    "identify": "every face, box, quality and its nearest people",
+    "enrol": "counts, and every photo left out with its reason",
+}
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments of all actions."""
     main = run.describe("recognize", __doc__)
@@ -50,7 +56,6 @@ def parser() -> argparse.ArgumentParser:
     _add_gallery(one)
     one.add_argument("photos", help="photo or folder")
     one.add_argument("--draw", metavar="FOLDER", help="write the photos there with boxes and names")
-    one.add_argument("--json", metavar="FILE", help="every face, box, quality and its nearest people")
 
     one = _command(commands, "video", film, "who is seen when in a video or by a camera")
     _add_gallery(one)
@@ -83,6 +88,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("gallery")
     one.add_argument("name")
     one.add_argument("new_name")
+    for name, one in commands.choices.items():
+        if name != "watch":
+            run.add_json(one, JSON.get(name, "what is printed"))
     return main
 
 
@@ -127,7 +135,7 @@ def _gallery(a):
     return recognition.Gallery.load(a.gallery, _reader(a, own), far=getattr(a, "far", 0.01), threshold=a.threshold)
 
 
-def verify(a) -> None:
+def verify(a) -> dict:
     """`verify`."""
     found = recognition.verify(a.first, a.second, _reader(a), far=a.far, threshold=a.threshold)
     answer = {True: "the same person", False: "not the same person", None: "not told"}[found.same]
@@ -140,9 +148,13 @@ def verify(a) -> None:
         )
     for name, face in zip((a.first, a.second), found.faces, strict=True):
         print(f"{name}: {face.quality.told()}")
+    return {
+        "same": found.same, "cosine": float(found.cosine), "threshold": str(found.threshold), "probability": found.probability,
+        "95%": found.interval, "quality": [face.quality.value for face in found.faces],
+    }  # fmt: skip
 
 
-def enrol(a) -> None:
+def enrol(a) -> dict:
     """`enrol`."""
     gallery = recognition.Gallery(_reader(a), a.gallery, threshold=a.threshold)
     found = gallery.enrol(a.photos, a.name, a.min_quality, a.force)
@@ -153,9 +165,10 @@ def enrol(a) -> None:
         raise ValueError(
             f"nobody was enrolled: {found.rows[0]['file']}: {found.rows[0]['reason']}" if found.rows else "no photo."
         )
+    return {**found.as_dict(), "people": len(gallery)}
 
 
-def identify(a) -> None:
+def identify(a) -> dict:
     """`identify`."""
     gallery, told = _gallery(a), []
     print(f"{len(gallery)} people; {gallery.threshold()}")
@@ -164,10 +177,7 @@ def identify(a) -> None:
         told.append({"photo": photo.name, "error": photo.error, "faces": [_as_json(one) for one in matches]})
         if a.draw and matches:
             _write(os.path.join(a.draw, _flat(photo.name, a.photos)), pictures.matched(_read(photo.name), matches))
-    if a.json:
-        files.write_json(
-            a.json, {"gallery": a.gallery, "threshold": str(gallery.threshold()), "photos": told}, indent=1
-        )
+    return {"gallery": a.gallery, "threshold": str(gallery.threshold()), "photos": told}
 
 
 def _as_json(match):
@@ -192,7 +202,7 @@ def _write(path, picture):
         file.write(images.encode(picture))
 
 
-def film(a) -> None:
+def film(a) -> dict:
     """`video`."""
     tracks, speed = video.watch(_gallery(a), a.source, pictures.tracked, a.video, a.every, a.frames)
     video.write_seen(a.csv, tracks, speed)
@@ -200,7 +210,13 @@ def film(a) -> None:
         print(
             f"{one.first / speed:8.2f} s to {(one.last + 1) / speed:8.2f} s  {one.person or 'unknown'} (cosine {one.cosine:.3f})"
         )
-    print("written:", *[name for name in (a.csv, a.video) if name])
+    written = [name for name in (a.csv, a.video) if name]
+    print("written:", *written)
+    seen = [
+        {"from": one.first / speed, "to": (one.last + 1) / speed, "person": one.person, "cosine": float(one.cosine)}
+        for one in tracks
+    ]
+    return {"seen": seen, "files": written}
 
 
 def watch(a) -> None:
@@ -225,7 +241,7 @@ def _settled(folder):
     return sorted(one.path for one in found if time.time() - one.stat().st_mtime > 1)
 
 
-def cluster(a) -> None:
+def cluster(a) -> dict:
     """`cluster`."""
     reader = _gallery(a).reader if a.gallery else _reader(a)
     target.refuse_inside(a.target, a.photos)
@@ -244,6 +260,13 @@ def cluster(a) -> None:
         if photo.name not in shown:
             print(f"left out {photo.name}: {photo.error or 'no clear face'}")
     print(f"written: {a.target}, to look through {os.path.join(a.target, 'index.html')}")
+    return {
+        "photos": len(photos),
+        "faces": len(faces),
+        "people": int(labels.max()) + 1,
+        "threshold": float(value),
+        "target": a.target,
+    }
 
 
 def _threshold(a, model, faces):
@@ -286,20 +309,24 @@ def _write_album(home, faces, labels, names, about, root):
     pictures.album_page(os.path.join(home, "index.html"), listed, about)
 
 
-def list_(a) -> None:
+def list_(a) -> dict:
     """`list`: without the model."""
     header, people = recognition.Gallery.header_of(a.gallery), recognition.open_store(a.gallery).people()
     for person, photos in sorted(people.items()):
         print(f"{photos:4d}  {person}")
     print(f"{len(people)} people, {sum(people.values())} photos; model {header['model']}")
+    return {"model": header["model"], "people": people}
 
 
-def remove(a) -> None:
+def remove(a) -> dict:
     """`remove`."""
-    print(f"{a.name}: {_gallery(a).remove(a.name)} photos forgotten")
+    photos = _gallery(a).remove(a.name)
+    print(f"{a.name}: {photos} photos forgotten")
+    return {"person": a.name, "photos": photos}
 
 
-def rename(a) -> None:
+def rename(a) -> dict:
     """`rename`."""
     _gallery(a).rename(a.name, a.new_name)
     print(f"{a.name} is {a.new_name} now")
+    return {"person": a.name, "now": a.new_name}

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 
 from facetrainer.utils import logs
-from facetrainer.utils.text import make_console_safe
+from facetrainer.utils.files import write_json
+from facetrainer.utils.text import make_console_safe, without_nan
 
 
 def call(
@@ -18,7 +19,7 @@ def call(
 
     Args:
         parser: Gets `--debug` besides its own arguments.
-        work: Called with the parsed arguments.
+        work: Called with the parsed arguments. What it returns is written to the file of `--json`, where the parser has `add_json`.
         argv: Arguments; those of the process unless given.
 
     Returns:
@@ -34,7 +35,10 @@ def call(
     logs.show_messages()
     debug = arguments.__dict__.pop("debug")
     try:
-        work(arguments)
+        place = _place(getattr(arguments, "json", None))
+        found = work(arguments)
+        if place:
+            write_json(place, without_nan(found), indent=1)
     except BrokenPipeError:  # of `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
@@ -46,6 +50,13 @@ def call(
         print(f"{parser.prog}: {type(error).__name__}: {_told(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _place(path):
+    """The file of `--json`, refused before the work is done where it could not be written."""
+    if path and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        raise FileNotFoundError(f"--json {path}: its folder does not exist. Make it, or give another file.")
+    return path
 
 
 def with_command(name: str, work: Callable[[argparse.Namespace], object], argv: list[str] | None) -> Callable:
@@ -94,6 +105,11 @@ def add_trusted(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the model file may run code: SavedModel, torch-jit, Keras files with Lambda layers",
     )
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds `--json`, for commands whose `work` returns what they did."""
+    parser.add_argument("--json", metavar="FILE", help=what)
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:

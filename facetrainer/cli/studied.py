@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 
 from facetrainer.utils import files
 from facetrainer.utils.lazy import later
-from facetrainer.utils.text import shown
+from facetrainer.utils.text import shown, without_nan
 
 drawn, pages = later("facetrainer.reporting.study_plots"), later("facetrainer.reporting.study")
 study, environment = later("facetrainer.evaluation.study"), later("facetrainer.utils.environment")
@@ -64,6 +65,19 @@ def made_by(a, model: str | None) -> dict:
         "command": a.command,
     }
     return about | environment.of_run()
+
+
+def result(a, model: str | None, name: str, found: dict, protocol: dict) -> dict:
+    """A result as `--json` and the pages have it: numbers, protocol, and how it is made again."""
+    return {"name": name, **found, "protocol": protocol, "made by": made_by(a, model)}
+
+
+def told(a, results: list[dict]) -> list[dict]:
+    """Writes the page that is asked for; returns the results as JSON has them."""
+    results = json.loads(json.dumps(without_nan(results)))
+    if a.page:
+        print(pages.write(results, a.page))
+    return results
 
 
 def rates(found: dict[str, dict]) -> str:

@@ -13,6 +13,7 @@ From a checkout `python train.py` does the same: python train.py recipes/lfw_sma
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import time
 
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PNG",
         help="train the first stage on some batches while the rate grows, draw the loss, and stop",
     )
+    run.add_json(main, "results, history and files; of --dry-run the stages, of --find-rate the curve")
     devices.add(main)
     return main
 
@@ -59,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _work(a):
     with devices.used(a):
-        _run(a)
+        return _run(a)
 
 
 def _run(a):
@@ -69,20 +71,24 @@ def _run(a):
         found = rate_finder.find_rate(keywords, sch[0])
         plots.growing_rate(found.rates, found.losses, found.best, a.find_rate)
         print(f"{a.find_rate}: a rate to begin with is {found.best:.2g}")
-        return
+        return {"rate": found.best, "rates": list(map(float, found.rates)), "losses": list(map(float, found.losses))}
     trainer = legacy.Train(**keywords)
     if a.dry_run:
-        print(dry_run.describe(trainer, sch))
-    else:
-        train(trainer, sch)
+        plan = dry_run.plan(trainer, sch)
+        print(dry_run.describe(plan))
+        return plan
+    return train(trainer, sch)
 
 
-def train(trainer, sch: list[dict]) -> None:
+def train(trainer, sch: list[dict]) -> dict:
     """Trains, then prints tables and writes pictures.
 
     Args:
         trainer: `Train`.
         sch: The schedule.
+
+    Returns:
+        Seconds, history, results before and after with their protocols, and the files that were written.
     """
     begin = time.time()
     untrained = {one.test_names: (tables.scores(one), one.pairs.same) for one in trainer.my_evals}
@@ -94,4 +100,7 @@ def train(trainer, sch: list[dict]) -> None:
         print(tables.accuracy_table(rows) + "\n")
     pages = [page.path_of(trainer)] if trainer.report else []
     files = [trainer.stem + trainer.suffix, *tables.pictures(trainer, untrained), *pages]
-    print(f"{time.time() - begin:.0f} s. Written:", *filter(os.path.exists, files), sep="\n  ")
+    seconds, files = time.time() - begin, list(filter(os.path.exists, files))
+    print(f"{seconds:.0f} s. Written:", *files, sep="\n  ")
+    results = [{"model": what, **dataclasses.asdict(one), **one.protocol()} for what, one in rows]
+    return {"seconds": round(seconds, 1), "history": trainer.my_history.history, "results": results, "files": files}

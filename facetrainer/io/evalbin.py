@@ -149,7 +149,9 @@ def _load(path, data):
     try:
         found = pickled.load(data, KNOWN)
     except ValueError as error:
-        raise ValueError(f"{path} is not a readable evaluation set: {error}") from error
+        raise ValueError(
+            f"{path} is not a readable evaluation set ({error}): expected a pickle of (images, issame_list), as InsightFace's .bin are."
+        ) from error
     if not isinstance(found, (tuple, list)) or len(found) != 2:
         raise ValueError(f"{path} is not a readable evaluation set: expected a pickle of (images, issame_list)")
     return found

@@ -272,7 +272,9 @@ def face_index(rec: RecordFile) -> tuple[np.ndarray, np.ndarray]:
         ValueError: The file holds no whole record.
     """
     if len(rec) == 0:
-        raise ValueError(f"{rec.path} holds no whole record")
+        raise ValueError(
+            f"{rec.path} holds no whole record: expected RecordIO, as MXNet's im2rec and InsightFace write it."
+        )
     (many,), ((first, end),) = rec.labels(np.array([0]))
     images = np.arange(len(rec), dtype=np.int32)
     if many < 2 or not 0 < first <= end < 2**53:

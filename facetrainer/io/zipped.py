@@ -25,7 +25,7 @@ def open_zip(path: str, growth: float = 2.0) -> zipfile.ZipFile:
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged directory can raise nearly anything
-        raise ValueError(f"{path} is no zip file that can be read: {error}") from error
+        raise ValueError(f"{path} is no zip file that can be read ({error}). Was all of it copied?") from error
     size, unpacked = os.path.getsize(path), sum(member.file_size for member in archive.infolist())
     if unpacked > FREE + growth * size:
         archive.close()

@@ -116,9 +116,10 @@ def Data_distiller(  # noqa: N802
         return _rewritten(source, data_path, dest_file, use_fp16)
     dest = checked(dest_file or _default_name(data_path, use_fp16) + (".npz" if save_npz else ".tfrecord"))
     embedder = Embedder(model_file, batch_size, shape, trusted)
-    if views > 1:
-        source = _viewed(source, dest, views, blend, seed, embedder.size)
     count = min(limit, len(source)) if limit > 0 else len(source)
+    if views > 1:
+        source = _viewed(sources.Subset(source, np.arange(count)), dest, views, blend, seed, embedder.size)
+        count = len(source)
     about = {
         "teacher": named(model_file),
         "data": os.path.abspath(str(data_path)),

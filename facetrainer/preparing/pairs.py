@@ -59,8 +59,14 @@ def _same(people, count, rng, fold):
     possible = [(images, n) for images in people if (n := len(images) * (len(images) - 1) // 2)]
     total = sum(n for _, n in possible)
     if total < count:
-        raise ValueError(f"fold {fold}: {total} pairs of one person can be made of its {len(people)} people, {count} are asked for: "
-                         f"ask for fewer (--per-fold {2 * total}), or for fewer folds.")  # fmt: skip
+        fewer = (
+            f"ask for fewer (--per-fold {2 * total}), or for fewer folds"
+            if total
+            else "it takes people with two images or more"
+        )
+        raise ValueError(
+            f"fold {fold}: {total} pairs of one person can be made of its {len(people)} people, {count} are asked for: {fewer}."
+        )
     return _distinct(count, lambda: rng.choice(possible[rng.integers(len(possible))][0], 2, replace=False),
                      lambda: [(a, b) for images, _ in possible for k, a in enumerate(images) for b in images[:k]], rng)  # fmt: skip
 

@@ -10,15 +10,15 @@ from facetrainer.training.callbacks.schedules import read_schedule
 MIB = 2**20
 
 
-def describe(trainer, sch: list[dict]) -> str:
-    """Text of `--dry-run`.
+def plan(trainer, sch: list[dict]) -> dict:
+    """What a schedule would do.
 
     Args:
         trainer: `Train`; nothing of it is changed but that the data are indexed.
         sch: The schedule.
 
     Returns:
-        The text.
+        Model and data, and a dict for each of the "stages".
     """
     rows, epoch, rates = [], 0, None
     for spec in trainer.plan(sch):
@@ -28,9 +28,16 @@ def describe(trainer, sch: list[dict]) -> str:
         rows.append({**_row(trainer, spec, faces), **span})
         epoch += spec.epochs
     model = trainer.basic_model
-    head = f"{model.name}: {model.count_params():,} parameters, input {model.input_shape[1:]}, embedding {model.output_shape[-1]}"
-    table = pd.DataFrame(rows).to_string(index=False)
-    return "\n".join([head, f"{faces.classes:,} classes, batch {trainer.batch_size}{_devices()}", table])
+    return {
+        "model": model.name, "parameters": model.count_params(), "input": model.input_shape[1:], "embedding": model.output_shape[-1],
+        "classes": faces.classes, "batch": trainer.batch_size, "devices": _devices(), "stages": rows,
+    }  # fmt: skip
+
+
+def describe(found: dict) -> str:
+    """A plan as text."""
+    head = "{model}: {parameters:,} parameters, input {input}, embedding {embedding}\n{classes:,} classes, batch {batch}{devices}\n"
+    return head.format(**found) + pd.DataFrame(found["stages"]).to_string(index=False)
 
 
 def _devices():

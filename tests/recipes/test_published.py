@@ -92,7 +92,7 @@ def test_rates_and_plan(name, workdir, monkeypatch):
         keywords["teacher_model_interf"] = lambda batch: np.zeros((len(batch), 512), "float32")
     trainer = Train(**keywords)
     trainer.trainer.data.source = source
-    plan = dry_run.describe(trainer, sch)
+    plan = dry_run.describe(dry_run.plan(trainer, sch))
     steps = images // facts["batch"]
     assert f"{people:,} classes, batch {facts['batch']}" in plan
     epochs, expected = SOURCES[name]
