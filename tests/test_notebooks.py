@@ -15,6 +15,12 @@ pytestmark = [pytest.mark.notebook, pytest.mark.timeout(700)]
 NAMES = sorted(os.path.basename(path) for path in glob.glob(f"{ROOT}/examples/*.ipynb"))
 
 
+def ends(notebook):
+    """What the cells' last lines gave, as text: of a command its exit code."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [one["data"].get("text/plain") for one in outputs if one["output_type"] == "execute_result"]
+
+
 def printed(notebook):
     return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
 
@@ -26,6 +32,8 @@ def test_it_runs_from_top_to_bottom(name, workdir, monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     notebook = nbformat.read(os.path.join(ROOT, "examples", name), 4)
     assert any(cell.get("outputs") for cell in notebook.cells), "it carries no outputs"
+    assert not {"1", "2"} & set(ends(notebook)), "it carries the output of a command that failed"
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(workdir)}}).execute()
+    assert not {"1", "2"} & set(ends(notebook)), "a command failed"
     if name == "01_train.ipynb":
         assert "Did you mean 'epoch'?" in printed(notebook) and "next epoch: 5  rows of history: 5" in printed(notebook)

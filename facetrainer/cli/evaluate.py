@@ -32,6 +32,9 @@ ensemble = later("facetrainer.evaluation.ensemble")
 log = logging.getLogger("facetrainer")
 
 
+NAMES = {"plda": "PLDA", "lda": "LDA", "teacher": "linear map to a teacher's embedding"}
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
     main = run.describe("evaluate", __doc__)
@@ -60,8 +63,9 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--centre", action="store_true", help="subtract the mean embedding of the set first")
     main.add_argument("-p", "--pca_acc", type=int, nargs="?", const=128, default=0, metavar="N",
                       help="accuracy after N principal components, learnt on the other folds, as well")  # fmt: skip
-    main.add_argument("--backend", choices=("plda", "lda"),
-                      help="score pairs by a metric learnt on training people, its file is beside the model")  # fmt: skip
+    main.add_argument("--backend", choices=("plda", "lda", "teacher"),
+                      help="score pairs by a metric learnt on training people, its file is beside the model; teacher: a linear map to the "
+                           "embeddings that `facetrainer distill` wrote with the images")  # fmt: skip
     main.add_argument(
         "--learn-from", metavar="DATA", help="learn --backend anew from these people, who must not be those of the sets"
     )
@@ -182,7 +186,8 @@ def _backend(a):
             list(evals.Embedder(a.basic_model, a.batch_size, trusted=a.trusted).of_source(source, flip=flip))
         )
         about = {"data": a.learn_from, "mirrored": flip, "sha256": studied.digest(a.basic_model)}
-        backends.fit(found, source.labels, a.backend, **about).save(path)
+        teacher = None if source.embeddings is None else np.asarray(source.embeddings[np.arange(len(source))])
+        backends.fit(found, source.labels, a.backend, teacher=teacher, **about).save(path)
         print(f"{path}: learnt from {len(np.unique(source.labels)):,} people, {len(source):,} images")
     elif not os.path.exists(path):
         raise FileNotFoundError(
@@ -204,7 +209,7 @@ def _write_model(a, backend):
     if backend is None or not a.write_model.endswith(".keras"):
         raise ValueError("--write-model goes with --backend, and takes a name ending in .keras.")
     models.save(backend.behind(models.load(a.basic_model, trusted=a.trusted)), a.write_model)
-    print(f"{a.write_model}: {a.basic_model} with its {backend.kind.upper()} behind it")
+    print(f"{a.write_model}: {a.basic_model} with its {NAMES[backend.kind]} behind it")
 
 
 def _evaluated(a, pairs, backend=None, thresholds=None):
@@ -246,7 +251,7 @@ def _evaluated(a, pairs, backend=None, thresholds=None):
 
 def _learnt(backend):
     about = backend.about
-    return f"{backend.kind.upper()}, learnt from {about['people']:,} people, {about['images']:,} images of {about.get('data')}"
+    return f"{NAMES[backend.kind]}, learnt from {about['people']:,} people, {about['images']:,} images of {about.get('data')}"
 
 
 def _of_distances(a, result, embeddings, pairs):

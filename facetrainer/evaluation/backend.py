@@ -1,4 +1,4 @@
-"""A metric learnt on the embeddings of the training people: PLDA or LDA in the place of the plain cosine."""
+"""A metric learnt on the embeddings of the training people, in the place of the plain cosine: PLDA, LDA, or a teacher's."""
 
 import dataclasses
 import json
@@ -7,12 +7,14 @@ import keras
 import numpy as np
 from scipy.linalg import eigh
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import RidgeCV
 
 from facetrainer.io import cached
 from facetrainer.metrics.verification import pair_scores, unit
 from facetrainer.utils.files import replacing
 
-KINDS = ("plda", "lda")
+WEIGHTS = np.logspace(-2, 3, 11)  # of the ridge, where a row of embeddings has length 1
+KINDS = ("plda", "lda", "teacher")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Backend:
     """Scores of pairs of embeddings.
 
     Attributes:
-        kind: `"plda"`, the log-likelihood ratio of one person against two, or `"lda"`, the cosine after discriminant analysis.
+        kind: `"plda"`, the log-likelihood ratio of one person against two, `"lda"`, the cosine after discriminant analysis, or
+            `"teacher"`, the cosine of what a linear map makes of the embedding for a teacher's.
         mean: Of the training embeddings at length 1, `(D,)`.
         matrix: `(D, W)`; for PLDA the variance within people is 1 in every direction behind it.
         between: For PLDA, the variance between people behind it, `(W,)`.
@@ -40,7 +43,7 @@ class Backend:
     def scores(self, embeddings: np.ndarray) -> np.ndarray:
         """`(2n, D)`, pairs in turn → `(n,)`, larger for the same person."""
         points = self.project(embeddings)
-        if self.kind == "lda":
+        if self.kind != "plda":
             return pair_scores(points)
         first, second = points[0::2], points[1::2]
         total = self.between + 1
@@ -51,8 +54,8 @@ class Backend:
     def behind(self, model: keras.Model) -> keras.Model:
         """The model with the metric as its last layers, whose embeddings the plain cosine compares: for galleries and exports.
 
-        Of LDA it is the same score. PLDA's adds terms of each image alone to the product of the two, which no cosine can: the layer weighs
-        the directions as PLDA weighs their product, and the terms are left out.
+        Of LDA and of a teacher's map it is the same score. PLDA's adds terms of each image alone to the product of the two, which no
+        cosine can: the layer weighs the directions as PLDA weighs their product, and the terms are left out.
 
         Args:
             model: Basic model.
@@ -103,27 +106,31 @@ class Backend:
 
 
 def fit(
-    embeddings: np.ndarray, people: np.ndarray, kind: str = "plda", shrink: float = 0.3, width: int = 64, **about
-) -> Backend:
+    embeddings: np.ndarray, people: np.ndarray, kind: str = "plda", shrink: float = 0.3, width: int = 64,
+    teacher: np.ndarray | None = None, **about,
+) -> Backend:  # fmt: skip
     """Learns a metric.
 
     PLDA is the two-covariance model: a person's embeddings are normal about their own middle, all with one covariance, and the
     middles are normal. Both covariances are estimated by moments; `shrink` times its mean variance is added to the one within
     people in every direction, which few images see too narrow. LDA is scikit-learn's with that shrinkage and keeps `width` directions.
+    A teacher's map is scikit-learn's ridge regression from embeddings to the teacher's, all at length 1, whose weight generalised
+    cross-validation chooses: it needs no two images of a person.
 
     Args:
         embeddings: Of training images `(n, D)`; rows that are not finite are left out.
         people: Person of each, integers `(n,)`.
-        kind: `"plda"` or `"lda"`. Defaults to `"plda"`.
+        kind: `"plda"`, `"lda"` or `"teacher"`. Defaults to `"plda"`.
         shrink: Of the covariance within people. Defaults to `0.3`.
         width: Directions that LDA keeps. Defaults to `64`.
+        teacher: For `"teacher"`, its embeddings of the same images `(n, T)`. Defaults to `None`.
         **about: Kept with it.
 
     Returns:
         The metric.
 
     Raises:
-        ValueError: The kind is something else, or fewer than ten people have two images.
+        ValueError: The kind is something else, fewer than ten people have two images, or there is no teacher.
 
     Reference:
         Ioffe, "Probabilistic linear discriminant analysis", ECCV 2006; Brümmer and de Villiers, "The speaker partitioning problem",
@@ -132,6 +139,8 @@ def fit(
     if kind not in KINDS:
         raise ValueError(f"backend: expected one of {', '.join(KINDS)}. Received: {kind!r}")
     good = np.isfinite(embeddings).all(axis=1)
+    if kind == "teacher":
+        return _to_teacher(embeddings, people, teacher, good, about)
     x = unit(np.asarray(embeddings, np.float64)[good])
     _, people = np.unique(np.asarray(people)[good], return_inverse=True)
     counts = np.bincount(people)
@@ -147,6 +156,23 @@ def fit(
     values, vectors = eigh(between, within)
     kept = values > 1e-4
     return Backend(kind, mean, vectors[:, kept], values[kept], about)
+
+
+def _to_teacher(embeddings, people, teacher, good, about):
+    if teacher is None:
+        raise ValueError(
+            "backend 'teacher': the data bring no teacher's embeddings. facetrainer distill makes some that do."
+        )
+    good &= np.isfinite(teacher).all(axis=1)
+    x, target = (unit(np.asarray(one, np.float64)[good]) for one in (embeddings, teacher))
+    found = RidgeCV(WEIGHTS, fit_intercept=False).fit(x, target)
+    about = {
+        "images": len(x),
+        "people": len(np.unique(np.asarray(people)[good])),
+        "weight": float(found.alpha_),
+        **about,
+    }
+    return Backend("teacher", np.zeros(x.shape[1]), found.coef_.T, np.zeros(0), about)
 
 
 def _covariances(x, people, counts, shrink):

@@ -9,6 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from helpers import ROOT
 
 from facetrainer.cli import main as commands
 
@@ -76,6 +77,13 @@ def test_a_wrong_call_ends_in_a_line_that_helps(command, call, clutter, capsys):
     if command != "doctor" or code == 2:
         line = told.err.strip().splitlines()[-1]
         assert "Traceback" not in told.err and len(line) > 25 and (code == 1 or "error:" in line)
+
+
+def test_the_page_of_commands_has_them_all():
+    with open(os.path.join(ROOT, "docs", "reference", "commands.md"), encoding="utf-8") as file:
+        page = file.read()
+    rows = [f"| `facetrainer {name}` | {text} |" for name, text in commands.COMMANDS.items()]
+    assert "\n".join(rows) in page
 
 
 @pytest.mark.parametrize("call", ["", "tran", "--verison", "Train"])

@@ -52,11 +52,48 @@ def test_it_finds_the_directions_of_people(kind, tmp_path):
     np.testing.assert_allclose(backend.Backend.load(str(tmp_path / "b.npz")).scores(pairs), found.scores(pairs))
 
 
+def test_a_map_to_the_teacher_needs_no_two_images_of_a_person(tmp_path):
+    rng = np.random.default_rng(2)
+    turn, x = np.linalg.qr(rng.normal(size=(12, 12)))[0], rng.normal(size=(500, 12))
+    teacher = x @ turn + rng.normal(size=(500, 12)) * 0.05
+    x[7], teacher[9] = np.nan, np.nan
+    found = backend.fit(x, np.arange(500), "teacher", teacher=teacher, data="drawn")
+    assert found.matrix.shape == (12, 12) and found.about["images"] == 498 and found.about["weight"] < 1
+    fresh = rng.normal(size=(40, 12))
+    np.testing.assert_allclose(found.scores(fresh), pair_scores(fresh @ turn), atol=0.02)
+    found.save(str(tmp_path / "b.npz"))
+    np.testing.assert_allclose(backend.Backend.load(str(tmp_path / "b.npz")).scores(fresh), found.scores(fresh))
+    with pytest.raises(ValueError, match="bring no teacher's embeddings. facetrainer distill makes some"):
+        backend.fit(x, np.arange(500), "teacher")
+
+
+def test_evaluate_maps_a_student_to_its_teacher(folder, bin_file, workdir, capsys):
+    """A student that is the teacher turned round: the map finds the teacher's own score."""
+    from facetrainer.preparing.distill import Data_distiller
+
+    teacher = tiny_model()
+    models.save(teacher, "teacher.keras")
+    Data_distiller(folder, "teacher.keras", "t.npz")
+    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 16)))
+    turned = backend.Backend("lda", np.zeros(16), turn, np.zeros(0)).behind(teacher)
+    models.save(turned, "student.keras")
+    call = ["-t", bin_file, "--bootstrap", "0", "--no_flip"]
+    assert evaluate.main(["-m", "teacher.keras", *call, "--json", "a.json"]) == 0
+    learn = ["--backend", "teacher", "--learn-from", "t.npz", "--write-model", "mapped.keras"]
+    assert evaluate.main(["-m", "student.keras", *call, *learn, "--json", "b.json"]) == 0
+    assert evaluate.main(["-m", "mapped.keras", *call, "--json", "c.json"]) == 0
+    wanted, found, behind = (json.load(open(f"{name}.json"))[0] for name in "abc")
+    assert found["auc"] == pytest.approx(wanted["auc"], abs=2e-3) and behind["auc"] == pytest.approx(
+        found["auc"], abs=1e-6
+    )
+    assert "linear map to a teacher's embedding, learnt from 8 people, 48 images of t.npz" in found["protocol"]["score"]
+
+
 def test_errors(tmp_path):
     x, people = drawn(12, 1, np.random.default_rng(0))
     with pytest.raises(ValueError, match="0 people have two images or more"):
         backend.fit(x, people)
-    with pytest.raises(ValueError, match="expected one of plda, lda"):
+    with pytest.raises(ValueError, match="expected one of plda, lda, teacher"):
         backend.fit(x, people, "pca")
     np.savez(tmp_path / "x.npz", kind="plda")
     with pytest.raises(ValueError, match="expected a metric of"):
