@@ -10,7 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeCV
 
 from facetrainer.io import cached
-from facetrainer.metrics.verification import pair_scores, unit
+from facetrainer.metrics.verification import pair_scores, sum_by_person, unit
 from facetrainer.utils.files import replacing
 
 WEIGHTS = np.logspace(-2, 3, 11)  # of the ridge, where a row of embeddings has length 1
@@ -177,9 +177,7 @@ def _to_teacher(embeddings, people, teacher, good, about):
 
 def _covariances(x, people, counts, shrink):
     """Within people, shrunk, and between them."""
-    sums = np.zeros((len(counts), x.shape[1]))
-    np.add.at(sums, people, x)
-    middles = sums / counts[:, None]
+    middles = sum_by_person(x, people, len(counts)) / counts[:, None]
     away = (x - middles[people])[counts[people] > 1]
     within = away.T @ away / (counts - 1).sum()
     within += shrink * np.trace(within) / len(within) * np.eye(len(within))

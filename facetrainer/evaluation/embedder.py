@@ -12,6 +12,7 @@ from facetrainer import distributed
 from facetrainer.data.images import decode, normalised
 from facetrainer.data.sources import Source
 from facetrainer.evaluation.interface import image_size, interface
+from facetrainer.metrics.verification import sum_by_person, unit
 
 log = logging.getLogger("facetrainer")
 
@@ -158,6 +159,26 @@ class Embedder:
             found = self(images, flip) if flip or self.crops else self._piece(images)
             found[~readable] = np.nan
             yield found
+
+    def means(self, source: Source, indices: np.ndarray | None = None, flip: bool | str = False) -> np.ndarray:
+        """Mean direction of each person's images; images that cannot be read are left out.
+
+        Args:
+            source: Where the images are.
+            indices: Which ones; all unless given.
+            flip: What becomes of mirrored images, as in a call. Defaults to `False`.
+
+        Returns:
+            float32 `(people, D)`, rows of length 1; zeros for who has no image.
+        """
+        indices = np.arange(len(source)) if indices is None else indices
+        sums, begin = None, 0
+        for found in self.of_source(source, indices, flip):
+            people = source.labels[indices[begin : begin + len(found)]]
+            good = np.isfinite(found).all(axis=1)
+            part = sum_by_person(unit(found[good]), people[good], len(source.class_names))
+            sums, begin = part if sums is None else sums + part, begin + len(found)
+        return unit(sums)
 
     def _read(self, source, piece):
         images, readable = np.zeros((len(piece), *self.size, 3), np.uint8), np.ones(len(piece), bool)

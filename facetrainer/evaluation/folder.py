@@ -14,7 +14,7 @@ from facetrainer.evaluation.embedder import Embedder
 from facetrainer.io import cached, evalbin
 from facetrainer.metrics.identification import Search, search
 from facetrainer.metrics.quality import angular_fisher_score
-from facetrainer.metrics.verification import FARS, unit
+from facetrainer.metrics.verification import FARS, sum_by_person, unit
 from facetrainer.utils.files import replacing
 
 KINDS = ("different people", "one person")
@@ -32,8 +32,7 @@ class People:
 
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """→ cosine of each image to the mean of its person's others (−inf: it has none), to the nearest other's mean, who that is."""
-        sums = np.zeros((self.labels.max() + 1, self.embeddings.shape[1]), np.float32)
-        np.add.at(sums, self.labels, self.embeddings)
+        sums = sum_by_person(self.embeddings, self.labels, self.labels.max() + 1)
         counts, means = np.bincount(self.labels, minlength=len(sums)), unit(sums).astype(np.float32)
         own = np.sum(unit(sums[self.labels] - self.embeddings) * self.embeddings, axis=1)
         own[counts[self.labels] < 2] = -np.inf

@@ -9,7 +9,7 @@ from facetrainer.data.sources import Source
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.study import Measured
 from facetrainer.evaluation.verification import verify
-from facetrainer.metrics.verification import unit
+from facetrainer.metrics.verification import sum_by_person, unit
 
 IMAGES, CHANCE = 3, 1.0  # of a training person; strangers of a set who are taken for one
 BLOCK, LEAST = 1 << 24, 20  # cosines at once; pairs of a kind for an accuracy
@@ -35,7 +35,7 @@ def overlap(measured: Measured, source: Source, embed: Embedder, flip: bool | st
     people, first, own = np.unique(pairs.people.T.ravel(), return_index=True, return_inverse=True)
     named = _named(pairs.names, source.class_names)
     theirs = _means(embed, source, flip)
-    mine = unit(_sums(unit(measured.embeddings), own, len(people)))
+    mine = unit(sum_by_person(unit(measured.embeddings), own, len(people)))
     near, cosine, threshold = _nearest(mine, theirs)
     found = cosine >= threshold
     taken = found if named is None else found | named[first]
@@ -66,24 +66,12 @@ def _plain(name):
     return re.sub(r"[\W_]+", "", str(name).casefold())
 
 
-def _sums(vectors, labels, count):
-    sums = np.zeros((count, vectors.shape[1]), np.float32)
-    np.add.at(sums, labels, vectors)
-    return sums
-
-
 def _means(embed, source, flip):
     """Of a few images of each person, (people, D) at length 1."""
     order = np.argsort(source.labels, kind="stable")
     starts = np.searchsorted(source.labels[order], np.arange(len(source.class_names)))
     some = np.sort(order[np.arange(len(order)) - starts[source.labels[order]] < IMAGES])
-    sums, begin = np.zeros((len(source.class_names), 0), np.float32), 0
-    for piece in embed.of_source(source, some, flip):
-        sums = sums if sums.shape[1] else np.zeros((len(sums), piece.shape[1]), np.float32)
-        good = np.isfinite(piece).all(axis=1)
-        np.add.at(sums, source.labels[some[begin : begin + len(piece)]][good], unit(piece[good]))
-        begin += len(piece)
-    return unit(sums)
+    return embed.means(source, some, flip)
 
 
 def _nearest(mine, theirs):

@@ -19,7 +19,7 @@ from facetrainer.finetuning.plan import Plan, make_plan
 from facetrainer.heads import NormDense
 from facetrainer.io import lists
 from facetrainer.metrics import calibration
-from facetrainer.metrics.verification import pair_scores, unit
+from facetrainer.metrics.verification import pair_scores
 from facetrainer.models import saving
 from facetrainer.preparing import align, check, convert
 from facetrainer.recognition.model import layout_of
@@ -198,13 +198,10 @@ def _trained(plan, listed, start, work, seed):
 
 def _centers(model, source):
     """A head whose centers are the means of its people's embeddings."""
-    found = unit(np.concatenate(list(Embedder(model).of_source(source))))
-    found = np.nan_to_num(found)
-    means = np.zeros((len(source.class_names), found.shape[1]))
-    np.add.at(means, source.labels, found)
+    means = Embedder(model).means(source)
     head = NormDense(len(means))
-    head.build((None, found.shape[1]))
-    head.set_weights([unit(means).T])
+    head.build((None, means.shape[1]))
+    head.set_weights([means.T])
     return head, source.class_names
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from facetrainer.metrics.verification import unit
+from facetrainer.metrics.verification import sum_by_person, unit
 
 
 def angular_fisher_score(embeddings: np.ndarray, labels: np.ndarray) -> float:
@@ -15,9 +15,7 @@ def angular_fisher_score(embeddings: np.ndarray, labels: np.ndarray) -> float:
     """
     embeddings = unit(embeddings)
     _, person, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(counts), embeddings.shape[1]))
-    np.add.at(sums, person, embeddings)
-    centers, middle = unit(sums), unit(embeddings.sum(axis=0, keepdims=True))
+    centers, middle = unit(sum_by_person(embeddings, person, len(counts))), unit(embeddings.sum(axis=0, keepdims=True))
     within = np.sum(1 - np.sum(embeddings * centers[person], axis=1))
     between = np.sum(counts * (1 - (centers @ middle.T)[:, 0]))
     return float(within / between)

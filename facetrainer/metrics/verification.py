@@ -20,6 +20,22 @@ def unit(embeddings: np.ndarray) -> np.ndarray:
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
 
 
+def sum_by_person(embeddings: np.ndarray, people: np.ndarray, count: int) -> np.ndarray:
+    """Sum of each person's embeddings.
+
+    Args:
+        embeddings: `(n, D)`.
+        people: Person of each, integers `(n,)` from 0 on.
+        count: How many people.
+
+    Returns:
+        `(count, D)`; zeros for who has none.
+    """
+    sums = np.zeros((count, embeddings.shape[1]), embeddings.dtype)
+    np.add.at(sums, people, embeddings)
+    return sums
+
+
 def pair_scores(embeddings: np.ndarray) -> np.ndarray:
     """Cosines of pairs.
 

@@ -7,6 +7,7 @@ import numpy as np
 from facetrainer.data import sources
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.io import evalbin
+from facetrainer.metrics.verification import sum_by_person, unit
 from facetrainer.preparing.report import Report
 
 BLOCK, DRAWS = 2**26, 20_000  # cosines at a time; strangers' cosines
@@ -23,10 +24,10 @@ def check_people(
     `threshold`: cosine from which two means, or an image and a mean, are one person; else both are read off the set: nine in ten
     people with four images or more have halves that are nearer, nine in ten images the mean of their name's others.
     """
-    embeddings = _unit(np.concatenate(list(embed.of_source(source))))
+    embeddings = unit(np.concatenate(list(embed.of_source(source))))
     embeddings, labels = np.nan_to_num(embeddings), source.labels
-    counts, sums = np.bincount(labels), _sums(embeddings, labels, len(source.class_names))
-    means = _unit(sums)
+    counts, sums = np.bincount(labels), sum_by_person(embeddings, labels, len(source.class_names))
+    means = unit(sums)
     own, strange = _to_mean(embeddings, labels, sums)
     near = threshold if threshold is not None else np.quantile(own[counts[labels] > 2], 0.1)
     threshold = threshold if threshold is not None else _threshold(embeddings, labels, counts)
@@ -40,16 +41,6 @@ def check_people(
         _evaluated(source, means, bin_file, embed, near, report)
 
 
-def _unit(x):
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-
-
-def _sums(embeddings, labels, classes):
-    sums = np.zeros((classes, embeddings.shape[1]), np.float32)
-    np.add.at(sums, labels, embeddings)
-    return sums
-
-
 def _threshold(embeddings, labels, counts):
     many = np.flatnonzero(counts >= 4)
     if len(many) < 10:
@@ -60,7 +51,8 @@ def _threshold(embeddings, labels, counts):
     rank = np.empty(len(labels), np.int64)
     rank[place] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     halves = [
-        _unit(_sums(embeddings[rank % 2 == side], labels[rank % 2 == side], len(counts)))[many] for side in (0, 1)
+        unit(sum_by_person(embeddings[rank % 2 == side], labels[rank % 2 == side], len(counts)))[many]
+        for side in (0, 1)
     ]
     return np.quantile(np.sum(halves[0] * halves[1], axis=1), 0.1)
 
@@ -82,8 +74,8 @@ def _blocks(people):
 
 def _to_mean(embeddings, labels, sums):
     """Cosine of each image to the mean of its name's others; cosines of images to the means of strangers, about DRAWS of them."""
-    own = np.sum(_unit(sums[labels] - embeddings) * embeddings, axis=1)
-    means, rng, drawn = _unit(sums), np.random.default_rng(0), []
+    own = np.sum(unit(sums[labels] - embeddings) * embeddings, axis=1)
+    means, rng, drawn = unit(sums), np.random.default_rng(0), []
     for _ in range(min(-(-DRAWS // len(labels)), len(sums) - 1)):
         others = (labels + rng.integers(1, len(sums), len(labels))) % len(sums)  # anybody but the image's own name
         drawn.append(np.sum(embeddings * means[others], axis=1))
@@ -110,7 +102,7 @@ def highest(strange: np.ndarray) -> float:
 
 
 def _evaluated(source, means, bin_file, embed, threshold, report):
-    cosine = _unit(embed.of_encoded(evalbin.read_bin(bin_file)[0])) @ means.T
+    cosine = unit(embed.of_encoded(evalbin.read_bin(bin_file)[0])) @ means.T
     for k in np.flatnonzero(cosine.max(axis=1) > threshold):
         person = source.class_names[cosine[k].argmax()]
         report.skip(f"{bin_file} image {k}", f"trained on? cosine {cosine[k].max():.2f}", person=person)

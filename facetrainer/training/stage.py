@@ -6,11 +6,9 @@ import math
 from typing import Any
 
 import keras
-import numpy as np
 
 from facetrainer import heads, losses, optimizers
 from facetrainer.evaluation.embedder import Embedder
-from facetrainer.metrics.verification import unit
 from facetrainer.models import FaceModel, saving
 from facetrainer.training.averaging import Averages, TailMeans
 from facetrainer.training.callbacks.doctor import Expected
@@ -126,13 +124,7 @@ def _class_means(spec, embedder, faces):
         raise ValueError(
             f"sch[{spec.index}]: 'init_head' needs the images themselves: give a folder or a record file, no dataset."
         )
-    sums = np.zeros((faces.classes, embedder.output_shape[-1]))
-    begin = 0
-    for found in Embedder(embedder).of_source(source):
-        good = np.isfinite(found).all(axis=1)
-        np.add.at(sums, source.labels[begin : begin + len(found)][good], unit(found[good]))
-        begin += len(found)
-    return unit(sums)
+    return Embedder(embedder).means(source)
 
 
 def _new_head(spec, faces, config, decay):

@@ -9,6 +9,7 @@ from facetrainer.cli import prepare as prepare_data
 from facetrainer.data import alignment, images, sources
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.io import evalbin
+from facetrainer.metrics.verification import sum_by_person
 from facetrainer.preparing import check
 from facetrainer.preparing import people as people_module
 from facetrainer.preparing.people import check_people
@@ -150,7 +151,7 @@ def planted(count, images, share, seed=0, width=32):
 def test_good_names_are_left_alone(count, share):
     """With strangers drawn by permuting labels nine in ten images of 100 people were flagged: some met their own person."""
     embeddings, labels, bad = planted(count, 5, share)
-    sums = people_module._sums(embeddings, labels, count)
+    sums = sum_by_person(embeddings, labels, count)
     own, strange = people_module._to_mean(embeddings, labels, sums)
     flagged = (own < people_module.highest(strange)) & (np.bincount(labels, minlength=count)[labels] > 2)
     assert flagged[~bad].mean() < 0.05 and (not share or flagged[bad].mean() > 0.8)
