@@ -8,6 +8,7 @@ import pytest
 
 from facetrainer.cli import evaluate, report
 from facetrainer.evaluation import known, overlap, study, verification
+from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.pairs import Pairs
 from facetrainer.io import attributes
 from facetrainer.metrics import calibration
@@ -143,7 +144,7 @@ def test_a_page_of_two_models(bin_file, workdir, capsys):
     assert "holds no results" in capsys.readouterr().err
 
 
-class Trained:
+class Trained(Embedder):
     """The first eight people of `measured` under their names in another spelling, and 30 strangers."""
 
     def __init__(self, one, names=True):
