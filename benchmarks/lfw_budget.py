@@ -2,6 +2,8 @@
 
     python -m benchmarks.lfw_budget --data /data/lfw
     python -m benchmarks.lfw_budget --data /data/lfw --teacher /data/teacher/mobilefacenet_192.tflite
+    facetrainer distill -D /data/lfw -M /data/teacher/mobilefacenet_192.tflite --views 5 --blend 0 -d views.tfrecord
+    python -m benchmarks.lfw_budget --data /data/lfw --teacher views.tfrecord --backend teacher --crops --epochs 11
     python -m benchmarks.lfw_budget --data /data/lfw --seed 1 --no-patterns --backend none
 
 The first batches are timed and the number of epochs is set to fill the budget, as machines differ; all of it counts, the import of
@@ -39,7 +41,10 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--policy", default="float32", help="Keras's policy of number formats, such as mixed_bfloat16")
     main.add_argument("--no-patterns", action="store_false", dest="patterns", help="the network's embedding alone")
     main.add_argument(
-        "--backend", choices=("plda", "lda", "none"), default="plda", help="metric learnt on the training people"
+        "--backend",
+        choices=("plda", "lda", "teacher", "none"),
+        default="plda",
+        help="metric learnt on the training people",
     )
     return main
 
@@ -121,8 +126,11 @@ def finished(arguments, model):
         model = models.with_patterns(model, evaluation.Embedder(model).decode([source.read(int(i)) for i in some]))
         print(f"patterns: {cpu():.0f} CPU-seconds", flush=True)
     if arguments.backend != "none":
+        if arguments.backend == "teacher":
+            source = sources.open_source(arguments.teacher)
+        teacher = None if source.embeddings is None else np.asarray(source.embeddings[np.arange(len(source))])
         found = np.concatenate(list(evaluation.Embedder(model).of_source(source, flip=True)))
-        learnt = backend.fit(found, source.labels, arguments.backend)
+        learnt = backend.fit(found, source.labels, arguments.backend, teacher=teacher)
     return model, learnt
 
 

@@ -44,7 +44,7 @@ def names() -> list[str]:
     return [*REGISTRY, *sorted(applications.known())]
 
 
-def build(name: str, input_shape: tuple[int, int, int], weights: str | None = None, **kwargs) -> keras.Model:
+def build(name: str, input_shape: tuple[int | None, ...], weights: str | None = None, **kwargs) -> keras.Model:
     """Makes a backbone.
 
     Args:

@@ -46,7 +46,7 @@ class Layout:
         return Layout(height, width, self.template * (height / self.height))
 
     def crop(
-        self, image: np.ndarray, landmarks: np.ndarray, box: np.ndarray | None = None, smooth: bool = True
+        self, image: np.ndarray, landmarks: np.ndarray | None, box: np.ndarray | None = None, smooth: bool = True
     ) -> np.ndarray:
         """RGB image, (5, 2) points, (4,) box x1 y1 x2 y2, in pixels → RGB uint8 crop; black beyond the image.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from facetrainer.data.images import IMAGE_TYPES
 from facetrainer.io import cached, lists, recordio, tfrecord
@@ -421,7 +422,7 @@ def _embeddings_of_npz(path, arrays, count):
     return found
 
 
-def write_list(path: str, source: Source, indices: np.ndarray, embeddings: np.ndarray | None = None) -> None:
+def write_list(path: str, source: Source, indices: ArrayLike, embeddings: np.ndarray | None = None) -> None:
     """Samples `indices` of `source`, with embeddings of theirs → npz that `open_source` opens.
 
     Images that are files are named as in Keras_insightface; of a record file or shards the place in them is kept.

@@ -13,7 +13,7 @@ from facetrainer.io import cached
 from facetrainer.metrics.verification import pair_scores, sum_by_person, unit
 from facetrainer.utils.files import replacing
 
-WEIGHTS = np.logspace(-2, 3, 11)  # of the ridge, where a row of embeddings has length 1
+WEIGHTS = np.logspace(-4, 2, 13)  # of the ridge, where a row of embeddings has length 1
 KINDS = ("plda", "lda", "teacher")
 
 

@@ -63,7 +63,7 @@ class Embedder:
         self.embed, self.batch_size, self.crops = interface(model, trusted=trusted), batch_size, crops
         self.size = size or image_size(self.embed)
 
-    def decode(self, images: Sequence, numbers: Sequence[int] | None = None) -> np.ndarray:
+    def decode(self, images: Sequence | np.ndarray, numbers: Sequence[int] | None = None) -> np.ndarray:
         """Encoded images or arrays → uint8 `(n, height, width, 3)`.
 
         Args:

@@ -1,5 +1,6 @@
 """Cosines to the centers of the classes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -72,7 +73,7 @@ class NormDense(Head):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "loss_top_k": self.loss_top_k}
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: Sequence[int | None]) -> None:
         """One row a center, `(D, classes · sub-centers)`."""
         table = (shape[-1], self.units * self.loss_top_k)
         self.kernel = self.add_table(

@@ -1,5 +1,7 @@
 """Logits over the classes."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -30,7 +32,7 @@ class SoftmaxHead(Head):
     ):
         super().__init__(units, name, kernel_regularizer, seed)
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: Sequence[int | None]) -> None:
         """Kernel `(D, classes)` and bias."""
         initial = keras.initializers.GlorotUniform(self.seed)
         self.kernel = self.add_table(

@@ -1,5 +1,6 @@
 """Cosines to centers mixed with remembered embeddings (VPL)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -51,7 +52,7 @@ class NormDenseVPL(NormDense):
         own = {name: getattr(self, name) for name in ("vpl_lambda", "start_iters", "allowed_delta")}
         return {**config, **own}
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: Sequence[int | None]) -> None:
         """Centers, and the queue of the last embedding of each person."""
         super().build(shape)
         options = {"trainable": False, "aggregation": "only_first_replica"}

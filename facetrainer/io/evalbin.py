@@ -10,6 +10,7 @@ import pickle
 import reprlib
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from facetrainer.io import pickled
 from facetrainer.io.mxnetfile import ndarray
@@ -194,7 +195,7 @@ def _image(image, path):
     return image.encoded
 
 
-def write_bin(path: str, images: list[bytes], same: list[bool], protocol: int = 4) -> None:
+def write_bin(path: str, images: list[bytes], same: ArrayLike, protocol: int = 4) -> None:
     """Writes (images, issame_list) as InsightFace does; the file is there when it is whole.
 
     Args:

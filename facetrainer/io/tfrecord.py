@@ -8,6 +8,7 @@ features (1) → map entries (1) of key (1) and feature (2) → bytes_list (1), 
 import array
 import functools
 import logging
+import mmap
 import os
 import struct
 
@@ -41,7 +42,7 @@ def index(path: str) -> np.ndarray:
     return np.frombuffer(found, np.int64).reshape(-1, 2)
 
 
-def is_whole(file: bytes, first: int, length: int) -> bool:
+def is_whole(file: bytes | mmap.mmap, first: int, length: int) -> bool:
     """Whether the record at `first` of a file's bytes agrees with its checksum."""
     return struct.unpack_from("<I", file, first + length)[0] == masked_crc(file[first : first + length])
 

@@ -5,9 +5,10 @@ Reference:
     a rate over people (sec. 4.1), Wilson's interval with it (eq. 9), the double-or-nothing bootstrap (sec. 4.2).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit, ndtri
 
 from facetrainer.metrics.roc import Roc
@@ -148,7 +149,7 @@ class _InOrder:
 
 
 def curve_intervals(
-    scores: np.ndarray, same: np.ndarray, people: np.ndarray, fars: Sequence[float] = (), draws: int = 1000,
+    scores: np.ndarray, same: np.ndarray, people: np.ndarray, fars: ArrayLike = (), draws: int = 1000,
     level: float = 0.95, seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Intervals of a curve's area and of its true-accept rates.

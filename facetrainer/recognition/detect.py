@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Detected:
     landmarks: np.ndarray
 
     @classmethod
-    def of(cls, boxes: Sequence, scores: Sequence, landmarks: Sequence) -> "Detected":
+    def of(cls, boxes: ArrayLike, scores: ArrayLike, landmarks: ArrayLike) -> "Detected":
         """From lists of any length, none included."""
         return cls(
             np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(scores, np.float32).reshape(-1),

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -52,7 +53,7 @@ class RecognitionModel:
         self.thresholds = calibration.read(model) if isinstance(model, str) else None
         self.mirrored = (self.thresholds or {}).get("mirrored", "sum")
 
-    def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, crops: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Embeds aligned crops.
 
         Args:

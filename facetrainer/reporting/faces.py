@@ -3,6 +3,7 @@
 import base64
 import html
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -15,7 +16,7 @@ from facetrainer.utils.fonts import font
 KNOWN, UNKNOWN = (30, 140, 60), (200, 60, 40)
 
 
-def drawn(picture: np.ndarray, boxes: np.ndarray, names: list[str], known: list[bool]) -> np.ndarray:
+def drawn(picture: np.ndarray, boxes: Sequence, names: Sequence[str], known: Sequence[bool]) -> np.ndarray:
     """A picture with boxes and names.
 
     Args:

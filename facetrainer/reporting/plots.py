@@ -6,6 +6,7 @@ shown and no backend is chosen.
 
 import json
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -99,7 +100,7 @@ def growing_rate(values: np.ndarray, losses: np.ndarray, best: float, path: str 
     return _done(figure, path)
 
 
-def roc(curves: dict[str, tuple], path: str | None = None, least: float = 0.0, title: str = "ROC") -> Figure:
+def roc(curves: dict[str, tuple | Roc], path: str | None = None, least: float = 0.0, title: str = "ROC") -> Figure:
     """Receiver operating characteristics on a logarithmic axis.
 
     Args:
@@ -197,7 +198,7 @@ def _far(center, vectors):
     return center / max(np.linalg.norm(center), 1e-12) * np.quantile(np.linalg.norm(vectors, axis=1), 0.98)
 
 
-def identification(results: dict[str, tuple], path: str | None = None) -> Figure:
+def identification(results: dict[str, Sequence], path: str | None = None) -> Figure:
     """{name: (false-accept rates, identification rates, CMC, …)} → DIR over FAR, and CMC curves."""
     figure, (left, right) = _axes(2)
     for name, (fars, rates, *curves) in results.items():
@@ -231,7 +232,7 @@ def scores(values: np.ndarray, same: np.ndarray, threshold: float | None = None,
     return _done(figure, path)
 
 
-def det(curves: dict[str, tuple[np.ndarray, np.ndarray]], path: str | None = None) -> Figure:
+def det(curves: dict[str, tuple], path: str | None = None) -> Figure:
     """{name: (scores, same)} → false rejects over false accepts, both on logarithmic axes."""
     figure, (axes,) = _axes(1)
     least = []

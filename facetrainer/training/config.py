@@ -51,7 +51,7 @@ class TrainingData:
         shape: `(height, width, channels)` of the images; None where the model takes any.
     """
 
-    def __init__(self, config: TrainConfig, shape: tuple[int, int, int]):
+    def __init__(self, config: TrainConfig, shape: tuple[int | None, ...]):
         self.config, self.shape, self.source = config, shape, None
         self.faces: pipeline.Faces | ready.ReadyFaces | None = None
 

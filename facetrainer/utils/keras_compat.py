@@ -23,7 +23,7 @@ def skip_all_reduce(optimizer: keras.optimizers.Optimizer) -> None:
         object.__setattr__(optimizer, "_all_reduce_sum_gradients", list)
 
 
-def put_state_back(model: keras.Model) -> None:
+def put_state_back(model: keras.Model | None) -> None:
     """On JAX Keras keeps the values outside the variables while `fit` runs; puts them back, so that callbacks may read and write them.
 
     Args:
