@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.pairs import read_pairs
-from facetrainer.metrics.intervals import drawn_intervals, rate_interval
+from facetrainer.metrics.intervals import drawn_intervals, least_area, rate_interval
 from facetrainer.metrics.roc import Roc
 from facetrainer.metrics.verification import FARS, best_threshold, fold_accuracies, fold_correct, pair_scores, unit
 
@@ -125,7 +125,7 @@ def curve_intervals(
 ) -> dict[str, tuple[float, float]]:
     """95 % intervals of AUC, EER and TAR@FAR of each rate that the pairs resolve, by name; arguments as of `intervals`."""
     fars, one = [far for far in FARS if far * np.sum(~same) >= 1], 0.5 / np.sum(same)
-    least = [one / np.sum(~same), *[one] * (1 + len(fars))]
+    least = [least_area(same, people), *[one] * (1 + len(fars))]
     lows, highs = drawn_intervals(
         scores, same, people, lambda curve: np.array([curve.auc, curve.eer, *curve.tar_between(fars)]), least, draws
     )
