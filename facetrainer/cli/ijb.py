@@ -65,8 +65,12 @@ def main(argv: list[str] | None = None) -> int:
 def _print_table(a):
     if a.page:
         pages.writer_of(a.page)
-    tables_, results = (_plot_only(a.plot_only), None) if a.plot_only is not None else _run(a)
-    for table in tables_:  # –: more pairs are needed for that rate
+    if a.plot_only is not None and (a.json or a.page):
+        raise ValueError(
+            "--plot_only draws what is there: --json and --page go with a model, or with embeddings kept before."
+        )
+    found, results = (_plot_only(a.plot_only), None) if a.plot_only is not None else _run(a)
+    for table in found:  # –: more pairs are needed for that rate
         print(table.to_string(float_format=lambda value: f"{value:.6f}", na_rep="–"))
     return results
 

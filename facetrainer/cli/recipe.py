@@ -144,4 +144,5 @@ def _run(path, settings):
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}. A recipe is a Python file.") from error
     except (NameError, TypeError, AttributeError, LookupError) as error:
         lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == path]
-        raise ValueError(f"{path}, line {lines[-1]}: {type(error).__name__}: {error}") from error
+        place = f"{path}, line {lines[-1]}" if lines else path
+        raise ValueError(f"{place}: {type(error).__name__}: {error}") from error

@@ -23,7 +23,7 @@ WRONG = {
                  "-m bad.keras -t empty"],
     "report": ["nope.json", "bad.json -o x.html", "text.txt -o x.html", "bad.json -o x.doc", ""],
     "compare": ["a", "a b", "empty photos", "text.txt bad.json", ""],
-    "ijb": ["-m bad.keras -d empty", "-m bad.keras -d nope", "-d empty", "-m nope.keras -d empty -s IJBX", "--plot_only nope*"],
+    "ijb": ["-m bad.keras -d empty", "-m bad.keras -d nope", "-d empty", "-m nope.keras -d empty -s IJBX", "--plot_only nope*", "--plot_only *.npz --json x.json"],
     "identify": ["-m bad.keras --probes photos --gallery photos", "-m nope.keras", "", "-m bad.keras --tinyface empty",
                  "-m bad.keras --probes nope --gallery photos"],
     "folder": ["-d photos", "-d nope -m bad.keras", "-d photos -m bad.keras", "-d empty -m bad.keras", "-m bad.keras"],
