@@ -47,7 +47,7 @@ class Balanced(Shuffled):
 
     evenness: float = 1.0
 
-    def __call__(self, seed: int | None, epoch: int) -> np.ndarray:
+    def __call__(self, seed: int, epoch: int) -> np.ndarray:
         weights = np.bincount(self.labels)[self.labels] ** -float(self.evenness)
         size = (self.steps, self.batch_size)
         return np.random.default_rng((seed, epoch)).choice(len(self.labels), size, p=weights / weights.sum())
@@ -133,7 +133,7 @@ class PeopleByImages:
         groups = self._groups_of
         return max(-(-int(groups.sum()) // self.per_batch), int(groups.max()))
 
-    def __call__(self, seed: int | None, epoch: int) -> np.ndarray:
+    def __call__(self, seed: int, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((seed, epoch))
         owners, groups = self._groups(rng)
         place = self._spread(owners, rng)

@@ -12,7 +12,7 @@ from facetrainer import distributed
 from facetrainer.data.images import decode, normalised
 from facetrainer.data.sources import Source
 from facetrainer.evaluation.interface import image_size, interface
-from facetrainer.metrics.verification import sum_by_person, unit
+from facetrainer.metrics.verification import unit
 
 log = logging.getLogger("facetrainer")
 
@@ -172,12 +172,13 @@ class Embedder:
             float32 `(people, D)`, rows of length 1; zeros for who has no image.
         """
         indices = np.arange(len(source)) if indices is None else indices
-        sums, begin = None, 0
+        sums, begin = np.zeros((len(source.class_names), 0), np.float32), 0
         for found in self.of_source(source, indices, flip):
+            sums = sums if sums.shape[1] else np.zeros((len(sums), found.shape[1]), np.float32)
             people = source.labels[indices[begin : begin + len(found)]]
             good = np.isfinite(found).all(axis=1)
-            part = sum_by_person(unit(found[good]), people[good], len(source.class_names))
-            sums, begin = part if sums is None else sums + part, begin + len(found)
+            np.add.at(sums, people[good], unit(found[good]))
+            begin += len(found)
         return unit(sums)
 
     def _read(self, source, piece):
