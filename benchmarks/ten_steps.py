@@ -1,4 +1,4 @@
-"""Networks of the seeds at their published sizes: ten steps on drawn faces, the loss before and after.
+"""Networks of Keras_insightface and arcface_torch at their published sizes: ten steps on drawn faces, the loss before and after.
 
 python -m benchmarks.ten_steps            all of NETWORKS
 python -m benchmarks.ten_steps r18

@@ -223,7 +223,7 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
-def seeds_parser() -> argparse.ArgumentParser:
+def old_parser() -> argparse.ArgumentParser:
     """The arguments of Keras_insightface's prepare_data.py."""
     main = run.describe("prepare", __doc__)
     main.add_argument("-D", "--dataset_dir", required=True, help="InsightFace directory")
@@ -232,7 +232,7 @@ def seeds_parser() -> argparse.ArgumentParser:
     return main
 
 
-def run_seeds(a) -> None:
+def run_old(a) -> None:
     """Does what Keras_insightface's prepare_data.py did."""
     insightface.mxnet_record_to_folder(a.dataset_dir, a.save_dir)
     for name in a.test_bins:
@@ -266,7 +266,5 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     of_seed = bool(argv) and argv[0].startswith("-") and argv[0] not in ("-h", "--help")
     return (
-        run.call(seeds_parser(), run_seeds, argv)
-        if of_seed
-        else run.call(parser(), lambda a: run_command(a, argv), argv)
+        run.call(old_parser(), run_old, argv) if of_seed else run.call(parser(), lambda a: run_command(a, argv), argv)
     )

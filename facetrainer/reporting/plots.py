@@ -274,7 +274,7 @@ def rates(schedules: dict[str, object], epochs: float, path: str | None = None) 
     return _done(figure, path)
 
 
-# ------------------------------------------------------------------------------------------------ names of the seed's
+# ------------------------------------------------------------------------------------------------ names of Keras_insightface
 
 EVALS_NAME = ["lfw", "cfp_fp", "agedb_30", "IJBB", "IJBC"]
 

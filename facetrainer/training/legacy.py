@@ -431,7 +431,7 @@ def _origin(model):
 
 
 def _refuse(arguments):
-    """Arguments of the seed that never worked well, and what to use now."""
+    """Arguments of Keras_insightface that never worked well, and what to use now."""
     instead = {
         "samples_per_mining": (0, "offline mining is gone: use losses.BatchHardTripletLoss, which mines in the batch"),
         "partial_fc_split": (0, "splitting classes in rounds is gone: use partial_fc_sample_rate=0.1"),

@@ -1,6 +1,6 @@
 """Code and command lines of Keras_insightface's README, as they stand there, on drawn people.
 
-python -m benchmarks.seed_blocks README.txt --csv blocks.csv
+python -m benchmarks.keras_insightface_readme README.txt --csv blocks.csv
 
 Each block runs in a process of its own, in one folder. What is changed: `tensorflow_addons` is this package's `optimizers`, /datasets and
 /media/SD are folders of drawn people, epochs are 1, batches are small, "..." in calls is filled in, MXNet's pretrained models are a Keras
