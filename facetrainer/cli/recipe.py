@@ -108,8 +108,8 @@ def find(name: str) -> str:
         else f"Shipped are {', '.join(names(SHIPPED))}; facetrainer recipes lists all."
     )
     raise FileNotFoundError(
-        f"recipe {name!r} is {'a folder' if os.path.isdir(name) else 'no file'}. Expected a Python file with Train's keywords and sch, or "
-        f"a recipe's name. {known}"
+        f"recipe {name!r} {'is a folder' if os.path.isdir(name) else 'does not exist'}. Expected a Python file with Train's keywords "
+        f"and sch, or a recipe's name. {known}"
     )
 
 
