@@ -108,9 +108,13 @@ def Data_distiller(  # noqa: N802
         Path of the file: images, labels and embeddings. Images that cannot be read are named and left out.
 
     Raises:
-        ValueError: There is no teacher and no embeddings, the run that was broken off is of something else, or an `.npz` is asked to
-            hold changed images.
+        ValueError: There is no teacher and no embeddings, the run that was broken off is of something else, an `.npz` is asked to hold
+            changed images, or `views` or `blend` are out of range.
     """
+    if views < 1 or not 0 <= blend <= 1 or views > 1 and model_file is None:
+        raise ValueError(
+            f"expected views of 1 or more, blend from 0 to 1, and a teacher to look at views. Received: {views}, {blend}, {model_file}"
+        )
     source = sources.open_source(data_path)
     if model_file is None:
         return _rewritten(source, data_path, dest_file, use_fp16)

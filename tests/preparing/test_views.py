@@ -70,6 +70,12 @@ def test_views_that_were_broken_off_go_on_with_the_same_pixels(folder, workdir):
         assert a.read() == b.read()
 
 
+@pytest.mark.parametrize("wrong", [{"views": 0}, {"views": 2, "blend": 1.5}, {"views": 2, "model_file": None}])
+def test_what_views_cannot_be(wrong, folder, workdir):
+    with pytest.raises(ValueError, match="expected views of 1 or more, blend from 0 to 1, and a teacher"):
+        Data_distiller(folder, **{"model_file": mean_colours, "dest_file": "x.tfrecord", **wrong})
+
+
 def test_a_list_of_names_has_no_place_for_views(folder, workdir):
     with pytest.raises(ValueError, match="names images and holds none.*Give a .tfrecord"):
         Data_distiller(folder, mean_colours, "x.npz", views=2)
