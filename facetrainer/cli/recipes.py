@@ -69,19 +69,24 @@ def read(path: str) -> tuple[str, dict]:
         The docstring, and values by the names of `Published` and of `arcface_torch`'s arguments.
 
     Raises:
-        ValueError: It is no Python file.
+        ValueError: It is no Python file, or states something else than literals.
     """
     try:
         tree = ast.parse(read_bytes(path))
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"{path} is no recipe: {error}. Expected a Python file.") from error
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    stating = [one for one in calls if ast.unparse(one.func).rpartition(".")[2] in ("Published", "arcface_torch")]
-    facts = {one.arg: ast.literal_eval(one.value) for call in stating for one in call.keywords}
+        facts = _facts(tree)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{path} is no recipe that can be read: {error}. Expected a Python file.") from error
     if "config" in facts:
         facts["batch"] = facts["batch_size"] * facts["gpus"]
         facts["source"] = f"arcface_torch, configs/{facts['config']}.py"
     return ast.get_docstring(tree) or "", facts
+
+
+def _facts(tree):
+    """Arguments of the calls that state where a recipe is from; each has to be a literal."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    stating = [one for one in calls if ast.unparse(one.func).rpartition(".")[2] in ("Published", "arcface_torch")]
+    return {one.arg: ast.literal_eval(one.value) for call in stating for one in call.keywords}
 
 
 def told(path: str) -> str:

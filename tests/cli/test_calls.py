@@ -124,6 +124,13 @@ def test_recipes_as_json(workdir):
     assert one["images"] == 5_179_510 and one["results"] and one["file"].endswith("ms1mv3_r50.py")
 
 
+@pytest.mark.parametrize("text", ["(" * 5000, "x = Published(source=open('y'))", "\0", "[" * 300 + "]" * 300])
+def test_a_strange_recipe_is_told_or_refused_in_a_line(text, workdir, capsys):
+    pathlib.Path("strange.py").write_text(text)
+    code = commands.main(["recipes", "strange.py"])
+    assert code == 0 or "strange.py is no recipe that can be read" in capsys.readouterr().err
+
+
 def test_a_plan_and_a_run_as_json(workdir, folder, monkeypatch):
     plan = told("train", "drawn_faces", "--dry-run")
     assert plan["stages"][0]["steps"] > 0 and plan["embedding"] > 0 and plan["classes"] > 0
