@@ -261,3 +261,5 @@ def test_the_site_builds(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "reference" / "losses.html").read_text(encoding="utf-8")
     assert "ArcfaceLoss" in page and "https://fonts" not in page
+    page = (tmp_path / "guides" / "losses.html").read_text(encoding="utf-8")
+    assert page.count("<math") > 15 and "$" not in page.replace("$FACE_DATA", "")
