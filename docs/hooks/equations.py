@@ -9,6 +9,7 @@ EQUATION = re.compile(r"\$(?=\S)([^$\n]+?)(?<=\S)\$")
 
 
 def on_page_markdown(markdown, **_):
+    """Called by mkdocs with the text of each page."""
     pieces = CODE.split(markdown)
     pieces[::2] = [EQUATION.sub(lambda found: convert(found[1]), piece) for piece in pieces[::2]]
     return "".join(pieces)
