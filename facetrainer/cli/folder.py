@@ -1,7 +1,7 @@
 """Any folder of people: who is whom, who is nobody, and which pairs go wrong.
 
   python eval_folder.py -d faces -m model.keras
-  python eval_folder.py -d faces -m r50.onnx --report faces.json --worst worst.jpg --slices attributes.csv
+  python eval_folder.py -d faces -m r50.onnx --json faces.json --worst worst.jpg --slices attributes.csv
   python eval_folder.py -d photos -D -m model.keras                    photos are aligned first (needs mtcnn)
   python eval_folder.py -d faces -m model.keras -B pairs.bin           a verification set of hard pairs
 

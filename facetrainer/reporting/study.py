@@ -22,7 +22,7 @@ from facetrainer.utils.files import read_bytes, replacing
 
 
 def read(paths: list[str]) -> list[dict]:
-    """Results of files of `evaluate --json`, `ijb --json` and `folder --report`, those of each model and set in turn.
+    """Results of files of `evaluate --json`, `ijb --json` and `folder --json`, those of each model and set in turn.
 
     Args:
         paths: The files.
