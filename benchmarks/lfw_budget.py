@@ -128,7 +128,7 @@ def finished(arguments, model):
     if arguments.backend != "none":
         if arguments.backend == "teacher":
             source = sources.open_source(arguments.teacher)
-        teacher = None if source.embeddings is None else np.asarray(source.embeddings[np.arange(len(source))])
+        teacher = backend.teacher_of(source) if arguments.backend == "teacher" else None
         found = np.concatenate(list(evaluation.Embedder(model).of_source(source, flip=True)))
         learnt = backend.fit(found, source.labels, arguments.backend, teacher=teacher)
     return model, learnt

@@ -56,7 +56,7 @@ class LocalBinaryPatterns(layers.Layer):
         return {**super().get_config(), "scales": [list(one) for one in self.scales], "margin": self.margin}
 
     def build(self, shape: tuple[int, ...]) -> None:
-        """Components as wide as the patterns are."""
+        """Refuses images too small for a scale."""
         for up, down, radius, cell in self.scales:
             side = (min(shape[1:3]) - 2 * self.margin) * up // down - 2 * radius
             if side < cell:
@@ -66,7 +66,7 @@ class LocalBinaryPatterns(layers.Layer):
                 )
 
     def call(self, images: Tensor) -> Tensor:
-        """Normalised images `(B, H, W, C)` → principal components of their patterns `(B, D)`."""
+        """Normalised images `(B, H, W, 3)` → counts of patterns in all squares `(B, D)`."""
         grey = ops.sum(ops.cast(images, "float32") * ops.convert_to_tensor(GREY, "float32"), axis=-1, keepdims=True)
         m = self.margin
         grey = grey[:, m : grey.shape[1] - m, m : grey.shape[2] - m]

@@ -36,5 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 def _work(a):
     path = cleaning.data_drop_top_k(a.model_file, a.data_path, a.dest_file, a.deg_thresh, a.limit, trusted=a.trusted)
     print(path)
+    if not a.json:
+        return None
     kept, all_of_it = (len(sources.open_source(one)) for one in (path, a.data_path))
     return {"file": path, "kept": kept, "images": all_of_it, "angle": a.deg_thresh}

@@ -45,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 def _work(a):
     path = distilling.Data_distiller(**{name: value for name, value in vars(a).items() if name != "json"})
     print(path)
+    if not a.json:  # all of a file of images is read to count them
+        return None
     found = sources.open_source(path)
     return {
         "file": path,

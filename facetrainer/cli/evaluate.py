@@ -186,7 +186,7 @@ def _backend(a):
             list(evals.Embedder(a.basic_model, a.batch_size, trusted=a.trusted).of_source(source, flip=flip))
         )
         about = {"data": a.learn_from, "mirrored": flip, "sha256": studied.digest(a.basic_model)}
-        teacher = None if source.embeddings is None else np.asarray(source.embeddings[np.arange(len(source))])
+        teacher = backends.teacher_of(source) if a.backend == "teacher" else None
         backends.fit(found, source.labels, a.backend, teacher=teacher, **about).save(path)
         print(f"{path}: learnt from {len(np.unique(source.labels)):,} people, {len(source):,} images")
     elif not os.path.exists(path):

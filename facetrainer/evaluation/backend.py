@@ -9,6 +9,7 @@ from scipy.linalg import eigh
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeCV
 
+from facetrainer.data.sources import Source
 from facetrainer.io import cached
 from facetrainer.metrics.verification import pair_scores, sum_by_person, unit
 from facetrainer.utils.files import replacing
@@ -103,6 +104,11 @@ class Backend:
         return cls(
             str(arrays["kind"]), arrays["mean"], arrays["matrix"], arrays["between"], json.loads(str(arrays["about"]))
         )
+
+
+def teacher_of(source: Source) -> np.ndarray | None:
+    """A teacher's embeddings of all images of a source, for `fit`; None where it brings none."""
+    return None if source.embeddings is None else np.asarray(source.embeddings[np.arange(len(source))])
 
 
 def fit(

@@ -132,7 +132,7 @@ class IJB_test:
         Logs top-1, 5 and 10 over both galleries.
 
         Returns:
-            False-accept rates, mean detection and identification rates, list of two CMC.
+            False-accept rates, mean detection and identification rates, and two CMC, one a gallery.
         """
         fars = np.append(10 ** np.arange(-4, 0, 4 / npoints), 1.0)
         found = self.searches()

@@ -68,7 +68,7 @@ def rates(measured: Measured, ends: dict[str, tuple] | None = None) -> dict[str,
         ends: Intervals by name, see `verification.intervals`. Defaults to none.
 
     Returns:
-        By name a dict with "value", "threshold" and, where there is one, "interval".
+        By name a dict with "rate" and, where there is an interval, "95%".
     """
     curve, ends = measured.curve, ends or {}
     fmrs = [fmr for fmr in FARS if fmr * len(curve.negatives) >= 1]
@@ -197,7 +197,7 @@ def groups(measured: Measured, path: str | None, threshold: float) -> dict[str, 
         threshold: One for all.
 
     Returns:
-        By column a dict of groups and measures.
+        By column "threshold", "groups" and "measures".
 
     Raises:
         ValueError: No column makes two groups with pairs of both kinds.
@@ -226,7 +226,7 @@ def worth(measured: Measured, points: int = 200) -> dict:
     there is; with the points of a Tippett plot.
 
     Returns:
-        "cllr", "cllr_min" and the points of the plot.
+        "Cllr", "Cllr min", and the plot's "log10 LR", "one person" and "two people".
     """
     scores, same, people = measured.given
     ratios = evidence.folded_ratios(scores, same, people)

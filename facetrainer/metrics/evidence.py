@@ -87,7 +87,7 @@ def cllr(log_ratios: np.ndarray, same: np.ndarray) -> float:
         same: Whether each pair is of one person, bool `(n,)`.
 
     Returns:
-        Bits; infinite where a certain ratio is wrong.
+        Bits; infinite where a ratio that was certain is wrong, nan where one is nan.
 
     Reference:
         Brümmer & du Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language 2006, eq. 24.

@@ -150,7 +150,7 @@ def scrfd(outputs: list[np.ndarray], size: int) -> Decoded:
     Distances from each cell's corner in strides; two anchors a cell. Guo et al., 2021, arXiv:2105.04714.
 
     Returns:
-        Scores `(n,)`, boxes `(n, 4)` and points `(n, 5, 2)` in pixels.
+        Boxes `(n, 4)`, scores `(n,)` and points `(n, 5, 2)`, in pixels.
     """
     levels = []
     for level, stride in enumerate(STRIDES):
@@ -168,7 +168,7 @@ def retinaface(outputs: list[np.ndarray], size: int) -> Decoded:
     Anchors of 16 … 512 pixels on strides 8, 16, 32; variances 0.1 and 0.2. Deng et al., CVPR 2020, arXiv:1905.00641.
 
     Returns:
-        Scores `(n,)`, boxes `(n, 4)` and points `(n, 5, 2)` in pixels.
+        Boxes `(n, 4)`, scores `(n,)` and points `(n, 5, 2)`, in pixels.
     """
     by_width = {output.shape[-1]: output[0] for output in outputs}
     middle, side = _anchors(size)

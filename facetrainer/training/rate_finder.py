@@ -27,7 +27,7 @@ class Rates:
 
     @property
     def best(self) -> float:
-        """The rate to begin with: a third of the one where the loss falls most steeply."""
+        """The rate to begin with: `DOWN` times the one where the smoothed loss is lowest."""
         return float(self.rates[int(np.argmin(self.losses))] * DOWN)
 
 
