@@ -10,7 +10,7 @@ from facetrainer.backbones import parts, register
 
 
 def norm(x, name):
-    """Batch norm under the name that weights of Keras_insightface look for."""
+    """Batch norm with the momentum and epsilon of Keras_insightface."""
     return parts.norm(x, f"{name}_bn", momentum=0.99, epsilon=1e-3)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from facetrainer.cli import run
 from facetrainer.utils.lazy import later
 from facetrainer.utils.optional import need
+from facetrainer.utils.system import cores
 
 cards = later("facetrainer.reporting.card")
 backbones, count = later("facetrainer.backbones"), later("facetrainer.backbones.count")
@@ -72,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--forms", nargs="+", default=["keras", "litert", "litert-fp16", "litert-int8", "onnx"], choices=FORMS
     )
-    one.add_argument("--threads", type=int, nargs="+", default=[1, os.cpu_count() or 1])
+    one.add_argument("--threads", type=int, nargs="+", default=[1, cores()])
     one.add_argument("--no-xnnpack", action="store_true", help="time LiteRT without it too")
     one.add_argument("--tail", help="output_layer; default: as the backbone was published")
     one.add_argument("--emb-shape", type=int, default=512)

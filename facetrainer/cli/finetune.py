@@ -15,6 +15,7 @@ import os
 
 from facetrainer.cli import run
 from facetrainer.utils.lazy import later
+from facetrainer.utils.system import cores
 
 finetuning, page = later("facetrainer.finetuning"), later("facetrainer.finetuning.page")
 tune = later("facetrainer.finetuning.tune")
@@ -56,7 +57,7 @@ def _run(a):
     output = a.output or os.path.normpath(a.photos) + "_finetuned"
     result = finetuning.finetune(
         a.photos, recognition.choose(a.model), output, a.detector, a.old, a.old_share, a.old_eval, a.epochs, a.export, a.seed,
-        os.cpu_count() or 1, a.trusted,
+        cores(), a.trusted,
     )  # fmt: skip
     result.files.append(page.write(os.path.join(output, "report.html"), result))
     for name, before in result.before.items():

@@ -17,6 +17,7 @@ import os
 
 from facetrainer.cli import run, studied
 from facetrainer.utils.lazy import later
+from facetrainer.utils.system import cores
 from facetrainer.utils.text import shown
 
 plots = later("facetrainer.reporting.plots")
@@ -87,5 +88,5 @@ def _run(a):
 def _aligned(path):
     dest = os.path.normpath(path) + "_aligned_112_112"
     if not os.path.exists(dest):
-        aligning.align(path, dest, alignment.LAYOUTS["arcface"], workers=os.cpu_count())
+        aligning.align(path, dest, alignment.LAYOUTS["arcface"], workers=cores())
     return dest

@@ -26,6 +26,7 @@ from collections.abc import Callable
 
 from facetrainer.cli import engine, run
 from facetrainer.utils.lazy import later
+from facetrainer.utils.system import cores
 
 align, check = later("facetrainer.preparing.align"), later("facetrainer.preparing.check")
 convert, info = later("facetrainer.preparing.convert"), later("facetrainer.preparing.info")
@@ -64,7 +65,7 @@ def run_align(a):
     if len(size) != 2:
         raise ValueError(f"--size: expected height and width, or one number. Received: {size}")
     layout = alignment.LAYOUTS[a.layout].sized(*size, a.margin)
-    given = (a.source, a.target, layout, a.detector, a.faces, a.min_face, a.max_side, a.workers or os.cpu_count())
+    given = (a.source, a.target, layout, a.detector, a.faces, a.min_face, a.max_side, a.workers or cores())
     return shards.align_part(a.shard, *given) if a.shard else align.align(*given)
 
 
@@ -130,7 +131,7 @@ def run_info(a):
 
 def run_lfw(a):
     """Does `prepare lfw`."""
-    return lfw.lfw(a.target, a.data_home, a.detector, a.workers or os.cpu_count())
+    return lfw.lfw(a.target, a.data_home, a.detector, a.workers or cores())
 
 
 SOURCE = ("source", {"help": "folder, InsightFace directory, .rec, .tfrecord, .csv, .lst, .txt, .npz"})
@@ -264,7 +265,5 @@ def run_command(a, argv) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Does what the arguments say; exit codes of `run.call`."""
     argv = sys.argv[1:] if argv is None else argv
-    of_seed = bool(argv) and argv[0].startswith("-") and argv[0] not in ("-h", "--help")
-    return (
-        run.call(old_parser(), run_old, argv) if of_seed else run.call(parser(), lambda a: run_command(a, argv), argv)
-    )
+    is_old = bool(argv) and argv[0].startswith("-") and argv[0] not in ("-h", "--help")
+    return run.call(old_parser(), run_old, argv) if is_old else run.call(parser(), lambda a: run_command(a, argv), argv)

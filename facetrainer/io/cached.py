@@ -35,7 +35,7 @@ def arrays(
     An index whose longest array is shorter than `least` is made again each time and kept nowhere.
 
     Returns:
-        The arrays by name; those from the cache are mapped, not read.
+        The arrays by name.
     """
     kept = os.path.join(folder(), f"index_{hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:24]}.npz")
     found = _load(kept)

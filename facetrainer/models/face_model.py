@@ -132,7 +132,7 @@ class FaceModel(keras.Model):
         "columns" are the labels as columns of the scores.
 
         Returns:
-            Values and logs by name.
+            "values" of the losses and "seen" for the logs, by name; "sums" of the scores; "penalty" of the head where it has one.
         """
         scores, columns = self.head(outputs["embedding"], self.labels_in(outputs), training=training)
         size = outputs["labels"].shape[0] or ops.shape(outputs["labels"])[0]

@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from facetrainer.utils.system import cores
+
 log = logging.getLogger("facetrainer")
 
 
@@ -57,7 +59,7 @@ def each(
     """`work` of every index in threads, in order, with a progress bar; a bounded number is under way at once."""
     indices = list(indices) if not hasattr(indices, "__len__") else indices
     with (
-        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+        ThreadPoolExecutor(workers or cores()) as pool,
         tqdm(total=len(indices), desc=what, disable=None) as bar,
     ):
         for begin in range(0, len(indices), piece):
