@@ -1,7 +1,6 @@
 """What README and the docs say is so: links lead somewhere, commands are taken, code runs, the site builds."""
 
 import ast
-import glob
 import importlib
 import inspect
 import os
@@ -17,24 +16,12 @@ import keras
 import numpy as np
 import pytest
 from helpers import ROOT
+from pages import CODE, PAGES, blocks, code_with, run_small, text_of
 
 import facetrainer
 from facetrainer import losses, models
 from facetrainer.cli import main
 from facetrainer.data.images import decode
-
-DOCS = glob.glob(f"{ROOT}/docs/**/*.md", recursive=True)
-OTHERS = [f"{ROOT}/{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")]
-PAGES = sorted(os.path.relpath(path, ROOT) for path in DOCS + OTHERS)
-
-
-def text_of(page):
-    with open(os.path.join(ROOT, page), encoding="utf-8") as file:
-        return file.read()
-
-
-def blocks(page, kind):
-    return re.findall(rf"^```{kind}\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
 
 
 def anchors(page):
@@ -80,9 +67,6 @@ def test_commands_are_taken(page):
             )  # exits where it is wrong
 
 
-CODE = [(page, code) for page in PAGES for code in blocks(page, "python")]
-
-
 @pytest.mark.parametrize("page, code", CODE, ids=[f"{page} {code.strip().splitlines()[0][:40]}" for page, code in CODE])
 def test_code_names_what_is_there(page, code):
     tree, modules = ast.parse(code), {"facetrainer": facetrainer}
@@ -94,21 +78,6 @@ def test_code_names_what_is_there(page, code):
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
             assert hasattr(modules[node.value.id], node.attr), f"{node.value.id}.{node.attr}"
-
-
-def code_with(page, words):
-    (found,) = (code for code in blocks(page, "python") if words in code)
-    return found
-
-
-def run_small(code, **stand_ins):
-    """A page's training code on drawn faces: other paths, a tiny network, an epoch a stage."""
-    for real, other in stand_ins.items():
-        assert real in code
-        code = code.replace(real, other)
-    code = re.sub(r"models.buildin_models\([^)]*\)", 'models.buildin_models("r_tiny", emb_shape=16)', code)
-    code = re.sub(r"batch_size=\d+,\n", "", code).replace("basic_model=", "batch_size=16, basic_model=")
-    exec(re.sub(r'"epoch": \d+', '"epoch": 1', code), {})
 
 
 def test_the_quickstart_trains(record, bin_file, workdir):

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import ROOT, tiny_model
-from test_docs import CODE, code_with, run_small
+from pages import CODE, code_with, run_small
 
 import facetrainer
 from facetrainer import losses, models
