@@ -73,13 +73,7 @@ def parser() -> argparse.ArgumentParser:
         "--write-model", metavar="KERAS", help="with --backend: write the model with the metric as its last layer"
     )
     main.add_argument("--folds", action="store_true", help="a table of the ten folds")
-    main.add_argument(
-        "--bootstrap",
-        type=int,
-        default=1000,
-        metavar="DRAWS",
-        help="of the people, for 95 %% intervals; 0 for none (1000)",
-    )
+    run.add_study(main, draws=1000)
     main.add_argument("--compare", metavar="MODEL", help="another model on the same pairs: differences, tests")
     main.add_argument("--calibrate", action="store_true", help="write MODEL_thresholds.json, from all sets together")
     main.add_argument(
@@ -103,9 +97,6 @@ def parser() -> argparse.ArgumentParser:
         help="which people of the sets are in this training set, by name and by embedding",
     )
     run.add_json(main, "every number, with its protocol")
-    main.add_argument(
-        "--page", metavar="FILE", help="a study: .html, .pdf or .tex; of several models, facetrainer report"
-    )
     run.add_trusted(main)
     return main
 

@@ -112,15 +112,10 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--json", metavar="FILE", help=what)
 
 
-def add_study(parser: argparse.ArgumentParser) -> None:
+def add_study(parser: argparse.ArgumentParser, draws: int = 200) -> None:
     """Adds `--bootstrap` and `--page`, for commands whose rates have intervals over people and can stand in a study."""
-    parser.add_argument(
-        "--bootstrap",
-        type=int,
-        default=200,
-        metavar="DRAWS",
-        help="of the people, for 95 %% intervals; 0 for none (200)",
-    )
+    about = f"of the people, for 95 %% intervals; 0 for none ({draws})"
+    parser.add_argument("--bootstrap", type=int, default=draws, metavar="DRAWS", help=about)
     parser.add_argument("--page", metavar="FILE", help="a study: .html, .pdf or .tex; of several, facetrainer report")
 
 
