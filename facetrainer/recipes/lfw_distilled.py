@@ -10,7 +10,7 @@ import os
 
 import keras
 
-from facetrainer import models
+from facetrainer import models, optimizers
 from facetrainer.data import augment
 
 keras.utils.set_random_seed(globals().get("seed", 0))
@@ -20,18 +20,16 @@ eval_paths = [os.path.join(os.environ.get("FACE_DATA", "."), "lfw", "lfw_dev.bin
 basic_model = models.buildin_models(
     "r_tiny", dropout=0, emb_shape=192, output_layer="E", bn_momentum=0.9, bn_epsilon=2e-5, scale=False, crop=8
 )
-basic_model = models.add_l2_regularizer_2_model(basic_model, 5e-4)
 batch_size = 64
 augmentations = [augment.flip, augment.Affine(6, 0.08, 0.03)]
-lr_base, lr_decay, lr_min, lr_warmup_steps = 0.1, 1e-3, 1e-4, 1
+lr_base, lr_decay, lr_min, lr_warmup_steps = 0.03, 1e-3, 3e-5, 1
 lr_decay_steps = globals().get("lr_decay_steps", 24)
 
 sch = [
     {
         "loss": "distill",
         "lossWeight": 32,
-        "clip": 5,  # the norm is 3.4 as a rule; a batch of 20 once in a while can undo ten epochs
         "epoch": lr_decay_steps + lr_warmup_steps,
-        "optimizer": keras.optimizers.SGD(lr_base, momentum=0.9, nesterov=True),
+        "optimizer": optimizers.Muon(lr_base, weight_decay=0.1),
     }
 ]

@@ -15,12 +15,13 @@ sys.path[:0] = [{root!r}, {root!r} + "/tests"]
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from facetrainer import Train, losses
+from facetrainer import Train, losses, optimizers
 from helpers import tiny_model
 replicas, found = int(sys.argv[1]), {{}}
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if replicas == 2 else tf.distribute.get_strategy()
 plain = {{"loss": losses.ArcfaceLoss(scale=16, margin2=0.2), "epoch": 2, "optimizer": keras.optimizers.SGD(0.02, momentum=0.9)}}
-stages = {{"all": {{**plain, "scale": (8, 32), "margin": (0, 0.3), "clip": 0.5, "centerloss": 0.1, "ema": 0.8}}}}
+stages = {{"all": {{**plain, "scale": (8, 32), "margin": (0, 0.3), "clip": 0.5, "centerloss": 0.1, "ema": 0.8}},
+          "muon": {{**plain, "epoch": 1, "clip": 0.5, "optimizer": optimizers.Muon(0.02)}}}}
 for name, stage in stages.items():
     with strategy.scope():
         keras.utils.set_random_seed(0)
@@ -54,7 +55,10 @@ def test_two_devices_equal_one_with_the_double_batch(record, bin_file, workdir):
             np.testing.assert_allclose(found[0][name], found[1][name], atol=0.05, err_msg=name)
         else:
             scale = max(np.abs(found[0][name]).max(), 1.0)
-            np.testing.assert_allclose(found[0][name] / scale, found[1][name] / scale, atol=1e-5, err_msg=name)
+            close = (
+                1e-3 if name.startswith("muon") else 1e-5
+            )  # a direction that was small by chance is as long as the others
+            np.testing.assert_allclose(found[0][name] / scale, found[1][name] / scale, atol=close, err_msg=name)
 
 
 @pytest.mark.parametrize(
