@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from facetrainer.utils.tensors import Tensor
+
 
 @keras.saving.register_keras_serializable("face")
 class Muon(keras.optimizers.Muon):
@@ -61,7 +63,7 @@ class Muon(keras.optimizers.Muon):
         step = self.lr_adjust(lr * self.zeropower_via_newtonschulz5(matrix, self.ns_steps))
         self.assign_sub(variable, ops.reshape(step, variable.shape))
 
-    def zeropower_via_newtonschulz5(self, x, steps):
+    def zeropower_via_newtonschulz5(self, x: Tensor, steps: int) -> Tensor:
         """Matrix `(rows, columns)` with singular values s → one with the same directions and values near 1."""
         tall = x.shape[0] >= x.shape[1]
         x = x / (ops.norm(x) + 1e-7)
