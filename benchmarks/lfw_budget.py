@@ -22,6 +22,7 @@ import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 AFTERWARDS = 160  # CPU-seconds for patterns and metric
+ENOUGH = 20_000  # images for a metric
 
 
 def cpu() -> float:
@@ -129,8 +130,11 @@ def finished(arguments, model):
         if arguments.backend == "teacher":
             source = sources.open_source(arguments.teacher)
         teacher = backend.teacher_of(source) if arguments.backend == "teacher" else None
-        found = np.concatenate(list(evaluation.Embedder(model).of_source(source, flip=True)))
-        learnt = backend.fit(found, source.labels, arguments.backend, teacher=teacher)
+        some = np.sort(np.random.default_rng(0).permutation(len(source))[:ENOUGH])
+        found = np.concatenate(list(evaluation.Embedder(model).of_source(source, some, flip=True)))
+        learnt = backend.fit(
+            found, source.labels[some], arguments.backend, teacher=teacher if teacher is None else teacher[some]
+        )
     return model, learnt
 
 

@@ -63,6 +63,15 @@ def class_means(keywords, stage):
     return keywords, [begin, {"loss": stage["loss"], "epoch": stage["epoch"] - first, "init_head": "mean"}]
 
 
+def with_muon(keywords, stage):
+    """Muon's decay of weights is its own: the recipe's penalty is taken off."""
+    from facetrainer import models, optimizers
+
+    net = models.add_l2_regularizer_2_model(keywords["basic_model"], 0)
+    changed = {"basic_model": net, "lr_base": 0.03, "lr_min": 3e-5}
+    return {**keywords, **changed}, [{**stage, "optimizer": optimizers.Muon(0.03), "clip": 5}]
+
+
 def of_any_size(*sides):
     """The same network with a mean at its end in the place of a map of all places, images growing from side to side."""
 
@@ -106,6 +115,7 @@ INGREDIENTS = {
     "no affine": with_images(leave="Affine"),
     "no colour": with_images(leave="Colour"),
     "no erase": with_images(leave="Erase"),
+    "muon": with_muon,
     "any size": of_any_size(112),
     "growing": of_any_size(64, 96, 112),
 }

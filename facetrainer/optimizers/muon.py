@@ -1,9 +1,14 @@
 """Muon for convolutions as well as matrices."""
 
+import logging
+
 import keras
 from keras import ops
 
+from facetrainer.optimizers.memory import inner_of
 from facetrainer.utils.tensors import Tensor
+
+log = logging.getLogger("facetrainer")
 
 
 @keras.saving.register_keras_serializable("face")
@@ -73,3 +78,19 @@ class Muon(keras.optimizers.Muon):
             factor = self.muon_a * identity + self.muon_b * gram + self.muon_c * ops.matmul(gram, gram)
             whole, gram = ops.matmul(factor, whole), ops.matmul(factor, ops.matmul(gram, factor))
         return ops.matmul(x, whole) if tall else ops.matmul(whole, x)
+
+
+def warn_of_penalty(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
+    """Says so where Muon trains kernels with an L2 penalty, whose gradient is lost in the orthogonal one.
+
+    Args:
+        optimizer: In use.
+        model: What it trains.
+    """
+    penalties = [getattr(layer, "kernel_regularizer", None) for layer in model._flatten_layers()]
+    if isinstance(inner_of(optimizer), keras.optimizers.Muon) and any(getattr(one, "l2", 0) > 0 for one in penalties):
+        log.warning(
+            "Muon's steps do not keep the size of a gradient, so the L2 penalty of add_l2_regularizer_2_model does little but turn them. "
+            "Leave it out and use Muon(weight_decay=%g).",
+            inner_of(optimizer).weight_decay or 0.1,
+        )

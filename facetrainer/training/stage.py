@@ -190,6 +190,7 @@ def _compile(model, spec, carried, template, config, said):
     if spec.options.layer_rates:
         optimizers.set_layer_rates(new, _factors(spec, model))
     optimizers.warn_of_rates(new, config.lr["lr_base"])
+    optimizers.warn_of_penalty(new, model.embedder)
     said.append(f"{type(new).__name__} {f'{moved} of {len(new.variables)} slots carried over' if moved else 'new'}")
     model.compile(new, steps_per_execution=config.steps_per_execution, auto_scale_loss=False)
     model.split_logits(config.logit_blocks)

@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from helpers import tiny_model
 
-from facetrainer import optimizers
+from facetrainer import models, optimizers
 
 
 def test_sgdw_is_tensorflow_addons_sgdw():
@@ -95,3 +96,10 @@ def test_muon_is_saved_with_its_settings():
     again = keras.optimizers.deserialize(keras.optimizers.serialize(kept))
     assert type(again) is optimizers.Muon and again.get_config() == kept.get_config()
     assert again.exclude_layers == ["logits"] and again.ns_steps == 4
+
+
+@pytest.mark.parametrize(("kind", "decay", "told"), [("Muon", 5e-4, True), ("Muon", 0, False), ("AdamW", 5e-4, False)])
+def test_a_penalty_that_muon_cannot_keep_is_told(caplog, kind, decay, told):
+    model = models.add_l2_regularizer_2_model(tiny_model(), decay)
+    optimizers.warn_of_penalty(getattr(optimizers, kind)(), model)
+    assert ("Leave it out and use Muon(weight_decay=0.1)" in caplog.text) == told
