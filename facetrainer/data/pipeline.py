@@ -226,10 +226,10 @@ class Faces:
         raise ValueError(f"none of the {len(self.source)} images can be decoded; the first: {self.skipped[i]}")
 
     def _skip(self, j, epoch, error):
-        is_news = j not in self.skipped
-        self._tried[j], self.skipped[j] = epoch, f"{self.source.name(j)}: {error}"
-        if is_news:
-            log.warning("skipped image %d so far: %s", len(self.skipped), self.skipped[j])
+        fault = f"{self.source.name(j)}: {error}"
+        self._tried[j] = epoch
+        if self.skipped.setdefault(j, fault) is fault:  # in one step: several threads may meet here
+            log.warning("skipped image %d so far: %s", len(self.skipped), fault)
         count, whole = len(self.skipped), len(self.source)
         if FEW < count > MOST_UNREADABLE * whole:
             some = "\n  ".join(list(self.skipped.values())[:10])

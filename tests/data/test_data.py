@@ -1,6 +1,7 @@
 import itertools
 import logging
 import os
+import threading
 
 import cv2
 import numpy as np
@@ -170,6 +171,18 @@ def test_a_corrupt_image_is_skipped_counted_and_named(tmp_path, people, caplog, 
     assert list(faces.skipped) == [8]
     named = [r.getMessage() for r in caplog.records if os.path.join("p1", "2.jpg") in r.getMessage()]
     assert len(named) == 1 and "skipped image 1" in named[0]
+
+
+def test_readers_that_meet_at_a_damaged_image_name_it_once(record, caplog, monkeypatch):
+    faces, both = data.open_faces(record, 6, (32, 32, 3)), threading.Barrier(2)
+    monkeypatch.setattr(faces.source, "name", lambda i: (both.wait(9), f"image {i}")[1])
+    readers = [threading.Thread(target=faces._skip, args=(3, 0, ValueError("cut off"))) for _ in "ab"]
+    for one in readers:
+        one.start()
+    for one in readers:
+        one.join()
+    assert len([r for r in caplog.records if "cut off" in r.getMessage()]) == 1
+    assert list(faces.skipped) == [3]
 
 
 def test_clear_errors(tmp_path, record):
