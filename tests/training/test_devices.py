@@ -55,9 +55,8 @@ def test_two_devices_equal_one_with_the_double_batch(record, bin_file, workdir):
             np.testing.assert_allclose(found[0][name], found[1][name], atol=0.05, err_msg=name)
         else:
             scale = max(np.abs(found[0][name]).max(), 1.0)
-            close = (
-                1e-3 if name.startswith("muon") else 1e-5
-            )  # a direction that was small by chance is as long as the others
+            # Muon makes a direction that was small by chance as long as the others
+            close = 1e-3 if name.startswith("muon") else 1e-5
             np.testing.assert_allclose(found[0][name] / scale, found[1][name] / scale, atol=close, err_msg=name)
 
 

@@ -10,6 +10,7 @@ from helpers import Kill, assert_equal_runs, make, sgd, tiny_model
 from facetrainer import losses, models, optimizers
 
 ARC = {"loss": losses.ArcfaceLoss(scale=16), "epoch": 1}
+MUON = {**ARC, "epoch": 2, "optimizer": optimizers.Muon(0.02)}
 CENTERS = [
     {"loss": "softmax", "centerloss": 0.01, "epoch": 1, "optimizer": sgd()},
     ARC,
@@ -68,12 +69,8 @@ RUNS = {
     "two of a kind": (TWO_OF_A_KIND, 4, {}),
     "lengths in batches": ([{**ARC, "optimizer": sgd()}, {**ARC, "triplet": 1}], 5, {"lr_decay_steps": 500}),
     "VPL": (ALL_OPTIONS, 4, {"vpl_start_iters": 1}),
-    "Muon": ([{**ARC, "epoch": 2, "clip": 5, "optimizer": optimizers.Muon(0.02)}, {**ARC, "triplet": 1}], 4, {}),
-    "sampled head, Muon": (
-        [{**ARC, "epoch": 2, "optimizer": optimizers.Muon(0.02)}],
-        4,
-        {"partial_fc_sample_rate": 0.5},
-    ),
+    "Muon": ([{**MUON, "clip": 5}, {**ARC, "triplet": 1}], 4, {}),
+    "sampled head, Muon": ([MUON], 4, {"partial_fc_sample_rate": 0.5}),
     "sampled head": (ALL_OPTIONS, 4, {"partial_fc_sample_rate": 0.5, "mixup_alpha": 0.3}),
 }
 
