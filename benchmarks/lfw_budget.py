@@ -129,12 +129,10 @@ def finished(arguments, model):
     if arguments.backend != "none":
         if arguments.backend == "teacher":
             source = sources.open_source(arguments.teacher)
-        teacher = backend.teacher_of(source) if arguments.backend == "teacher" else None
         some = np.sort(np.random.default_rng(0).permutation(len(source))[:ENOUGH])
         found = np.concatenate(list(evaluation.Embedder(model).of_source(source, some, flip=True)))
-        learnt = backend.fit(
-            found, source.labels[some], arguments.backend, teacher=teacher if teacher is None else teacher[some]
-        )
+        teacher = backend.teacher_of(source)[some] if arguments.backend == "teacher" else None
+        learnt = backend.fit(found, source.labels[some], arguments.backend, teacher=teacher)
     return model, learnt
 
 
