@@ -72,22 +72,30 @@ def with_muon(keywords, stage):
     return {**keywords, **changed}, [{**stage, "optimizer": optimizers.Muon(0.03), "clip": 5}]
 
 
-def of_any_size(*sides):
-    """The same network with a mean at its end in the place of a map of all places, images growing from side to side."""
+def with_tail(output_layer, **arguments):
+    """The same network with another end."""
 
     def change(keywords, stage):
         from facetrainer import models
 
         net = models.buildin_models(
-            "r_tiny", dropout=0.1, emb_shape=256, output_layer="GAP", bn_momentum=0.9, bn_epsilon=2e-5, scale=False,
-            input_shape=(None, None, 3),
+            "r_tiny", dropout=0.1, emb_shape=256, output_layer=output_layer, bn_momentum=0.9, bn_epsilon=2e-5, scale=False, **arguments
         )  # fmt: skip
-        net = models.add_l2_regularizer_2_model(net, 1e-3)
+        return {**keywords, "basic_model": models.add_l2_regularizer_2_model(net, 1e-3)}, [stage]
+
+    return change
+
+
+def of_any_size(*sides):
+    """A mean at the network's end in the place of a map of all places, images growing from side to side."""
+
+    def change(keywords, stage):
+        keywords, _ = with_tail("GAP", input_shape=(None, None, 3))(keywords, stage)
         part = stage["epoch"] // len(sides)
         epochs = [part] * (len(sides) - 1) + [stage["epoch"] - part * (len(sides) - 1)]
         stages = [{"loss": stage["loss"], "epoch": n, "image_size": s} for n, s in zip(epochs, sides, strict=True)]
         stages[0]["optimizer"] = stage["optimizer"]
-        return {**keywords, "basic_model": net}, stages
+        return keywords, stages
 
     return change
 
@@ -116,6 +124,7 @@ INGREDIENTS = {
     "no colour": with_images(leave="Colour"),
     "no erase": with_images(leave="Erase"),
     "muon": with_muon,
+    "no last batch norm": with_tail("G", crop=8),
     "any size": of_any_size(112),
     "growing": of_any_size(64, 96, 112),
 }

@@ -23,7 +23,7 @@ from facetrainer.utils.text import shown
 
 calibration = later("facetrainer.metrics.calibration")
 pages = later("facetrainer.reporting.study")
-known = later("facetrainer.evaluation.known")
+known, lengths = later("facetrainer.evaluation.known"), later("facetrainer.evaluation.lengths")
 study, attributes = later("facetrainer.evaluation.study"), later("facetrainer.io.attributes")
 models = later("facetrainer.models")
 sources, backends = later("facetrainer.data.sources"), later("facetrainer.evaluation.backend")
@@ -211,7 +211,7 @@ def _evaluated(a, pairs, backend=None, thresholds=None):
     scores, same = backend.scores(embeddings) if backend else evals.scores_of(embeddings, centre=a.centre), pairs.same
     result = evals.verify(scores, same, pairs.name, flip, pairs.sha256)
     print(result)
-    if warning := known.odd(pairs.name, same):
+    for warning in filter(None, (known.odd(pairs.name, same), lengths.odd(pairs.name, embeddings))):
         log.warning("%s", warning)
     found = {
         **dataclasses.asdict(result),

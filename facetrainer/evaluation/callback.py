@@ -10,6 +10,7 @@ import numpy as np
 
 from facetrainer import distributed
 from facetrainer.data import pair_sheet
+from facetrainer.evaluation import lengths
 from facetrainer.evaluation.embedder import Embedder
 from facetrainer.evaluation.pairs import read_pairs
 from facetrainer.evaluation.verification import Verification, verify
@@ -70,7 +71,7 @@ class eval_callback(keras.callbacks.Callback):
         self.save_model, self.saved, self.epoch, self.step = save_model, None, 0, 0
         self.result: Verification | None = None
         self.worst, self.worst_every = worst, worst_every
-        self.clock, self.measuring = None, contextlib.nullcontext
+        self.clock, self.measuring, self.told = None, contextlib.nullcontext, False
         self.embs: np.ndarray | None = None
         self.scores: np.ndarray | None = None
 
@@ -121,12 +122,19 @@ class eval_callback(keras.callbacks.Callback):
     def _measure(self, when):
         result = self.evaluate()
         log.info("\n>>>> %s, previous max accuracy: %.6f", result, self.max_accuracy)
+        self._tell()
         if result.max_accuracy > self.max_accuracy:
             log.info(">>>> Improved = %.6f", result.max_accuracy - self.max_accuracy)
             self.max_accuracy = result.max_accuracy
             if self.save_model:
                 self._keep(when)
         return result
+
+    def _tell(self):
+        """Once, of embeddings that are far longer than the others."""
+        if not self.told and (warning := lengths.odd(self.test_names, self.embs)):
+            log.warning("%s", warning)
+            self.told = True
 
     def _keep(self, when):
         stem, suffix = os.path.splitext(self.save_model)

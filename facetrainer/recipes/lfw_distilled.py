@@ -3,7 +3,8 @@
     python data_distiller.py -D $FACE_DATA/lfw -M $FACE_DATA/teacher/mobilefacenet_192.tflite --save_npz -d lfw_teacher.npz
     python train.py recipes/lfw_distilled.py
 
-The student's embedding is as wide as the teacher's, so that no map stands between. `--set lr_decay_steps=N` changes the number of epochs.
+The student's embedding is as wide as the teacher's, so that no map stands between. No batch norm comes after it ("G"): the cosine leaves
+its length free, and behind a batch norm one image in a hundred grows until it fills the batch's statistics and is learnt no more. `--set lr_decay_steps=N` changes the number of epochs.
 """
 
 import os
@@ -18,7 +19,7 @@ keras.utils.set_random_seed(globals().get("seed", 0))
 data_path, save_path = "lfw_teacher.npz", "lfw_distilled.keras"
 eval_paths = [os.path.join(os.environ.get("FACE_DATA", "."), "lfw", "lfw_dev.bin")]
 basic_model = models.buildin_models(
-    "r_tiny", dropout=0, emb_shape=192, output_layer="E", bn_momentum=0.9, bn_epsilon=2e-5, scale=False, crop=8
+    "r_tiny", dropout=0, emb_shape=192, output_layer="G", bn_momentum=0.9, bn_epsilon=2e-5, crop=8
 )
 batch_size = 64
 augmentations = [augment.flip, augment.Affine(6, 0.08, 0.03)]

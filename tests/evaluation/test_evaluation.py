@@ -8,6 +8,7 @@ from helpers import random_pairs, small_model
 
 from facetrainer import evaluation as evals
 from facetrainer.data import pair_sheet
+from facetrainer.evaluation import lengths
 from facetrainer.io import evalbin
 from facetrainer.metrics import calibration
 
@@ -73,6 +74,28 @@ def test_callback_logs_and_keeps_the_best(bin_file, workdir):
     }
     assert calibration.read(callback.saved)["mirrored"] == "sum"
     np.testing.assert_array_equal(keras.models.load_model(callback.saved).get_weights()[0], model.get_weights()[0])
+
+
+def embeddings_with(*outliers):
+    return np.concatenate([np.random.default_rng(0).normal(size=(200, 64)), *outliers])
+
+
+def test_long_embeddings_that_are_alike_are_told():
+    some = np.random.default_rng(1)
+    alike, apart = 40 * (1 + 0.3 * some.normal(size=(4, 64))), 40 * some.normal(size=(4, 64))
+    told = lengths.odd("own", embeddings_with(alike))
+    assert "own: 4 of 204 embeddings are more than 5 times as long" in told and "mean cosine of 0.9" in told
+    for fine in ([], [apart], [alike[:2]], [alike / 40], [np.full((4, 64), np.nan)]):
+        assert lengths.odd("own", embeddings_with(*fine)) == ""
+    assert lengths.odd("own", np.zeros((9, 4))) == ""
+
+
+def test_callback_tells_of_long_embeddings_once(bin_file, monkeypatch, caplog):
+    callback = evals.eval_callback(small_model(), bin_file)
+    monkeypatch.setattr(callback, "embed", lambda *_: embeddings_with(np.full((4, 64), 40.0))[-len(callback.images) :])
+    for epoch in range(2):
+        callback.on_epoch_end(epoch, {})
+    assert caplog.text.count("the model takes these images for one person") == 1
 
 
 def test_worst_pairs_are_drawn_every_other_epoch(bin_file, workdir):
