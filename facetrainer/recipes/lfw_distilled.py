@@ -3,8 +3,9 @@
     python data_distiller.py -D $FACE_DATA/lfw -M $FACE_DATA/teacher/mobilefacenet_192.tflite --save_npz -d lfw_teacher.npz
     python train.py recipes/lfw_distilled.py
 
-The student's embedding is as wide as the teacher's, so that no map stands between. No batch norm comes after it ("G"): the cosine leaves
-its length free, and behind a batch norm one image in a hundred grows until it fills the batch's statistics and is learnt no more. `--set lr_decay_steps=N` changes the number of epochs.
+The student's embedding is as wide as the teacher's, so that no map stands between. No batch norm comes after it ("G"): the cosine
+leaves an embedding's length free, and behind a batch norm one image in a hundred grows until it fills the batch's statistics and is
+learnt no more. `--set lr_decay_steps=N` changes the number of epochs.
 """
 
 import os
