@@ -107,7 +107,8 @@ def with_patterns(
 
     Args:
         model: Basic model.
-        images: uint8 training images `(n, height, width, 3)` whose components are taken; five thousand will do.
+        images: uint8 training images `(n, height, width, 3)` whose components are taken; five thousand will do. A model for
+            images of any size takes those of this size from then on.
         width: Number of components, at most `n`. Defaults to `350`.
         share: Length of the patterns' part; the network's is 1. Defaults to `1.2`.
         scales: See `LocalBinaryPatterns`.
@@ -123,7 +124,7 @@ def with_patterns(
     parts = PCA(width, svd_solver="randomized", random_state=seed).fit(found)
     kernel = (parts.components_ / np.sqrt(parts.singular_values_)[:, None]).T
     dense = layers.Dense(width, name="patterns_pca", trainable=False, dtype="float32")
-    inputs = keras.Input(model.input_shape[1:])
+    inputs = keras.Input(images.shape[1:])
     own, seen = (layers.UnitNormalization(name=f"{whose}_unit", dtype="float32") for whose in ("own", "patterns"))
     x = layers.Rescaling(share, name="patterns_share", dtype="float32")(seen(dense(layer(inputs))))
     dense.set_weights([kernel, -parts.mean_ @ kernel])

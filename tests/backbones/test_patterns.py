@@ -103,6 +103,14 @@ def test_behind_the_networks_own_embedding(workdir):
     np.testing.assert_allclose(models.load("both.keras")(normal(images)), found, atol=1e-6)
 
 
+def test_behind_a_network_for_images_of_any_size():
+    shape = (None, None, 3)
+    network = models.buildin_models("r_tiny", emb_shape=16, output_layer="GAP", widths=(8, 16), input_shape=shape)
+    images = np.random.default_rng(1).integers(0, 256, (40, 32, 32, 3)).astype("uint8")
+    model = models.with_patterns(network, images, width=10, scales=SCALES)
+    assert model.input_shape == (None, 32, 32, 3) and model.output_shape == (None, 26)
+
+
 def test_the_command(record, bin_file, workdir, capsys):
     models.save(models.buildin_models("r_tiny", emb_shape=16, output_layer="E", widths=(8, 16)), "m.keras")
     assert main.main(["patterns", "-m", "m.keras", "-D", record, "-o", "p.keras", "--width", "20"]) == 0
