@@ -19,7 +19,7 @@ def odd(name: str, embeddings: np.ndarray) -> str:
     """
     lengths = np.linalg.norm(embeddings, axis=1)
     middle = np.median(lengths)
-    long = np.flatnonzero(lengths > TIMES * middle)
+    long = np.flatnonzero((lengths > TIMES * middle) & np.isfinite(lengths))
     if len(long) < FEW or not middle > 0:
         return ""
     total = np.sum(unit(embeddings[long]).sum(axis=0) ** 2)
@@ -28,6 +28,6 @@ def odd(name: str, embeddings: np.ndarray) -> str:
         return ""
     return (
         f"{name}: {len(long):,} of {len(lengths):,} embeddings are more than {TIMES} times as long as the median (up to "
-        f"{lengths.max() / middle:.0f} times), with a mean cosine of {cosine:.2f} to each other: the model takes these images for one "
+        f"{lengths[long].max() / middle:.0f} times), with a mean cosine of {cosine:.2f} to each other: the model takes these images for one "
         "person. A batch norm as the last layer lets that happen in training; output_layer='G' of buildin_models has none."
     )

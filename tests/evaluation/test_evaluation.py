@@ -7,6 +7,7 @@ import reference
 from helpers import random_pairs, small_model
 
 from facetrainer import evaluation as evals
+from facetrainer.cli import main
 from facetrainer.data import pair_sheet
 from facetrainer.evaluation import lengths
 from facetrainer.io import evalbin
@@ -85,7 +86,7 @@ def test_long_embeddings_that_are_alike_are_told():
     alike, apart = 40 * (1 + 0.3 * some.normal(size=(4, 64))), 40 * some.normal(size=(4, 64))
     told = lengths.odd("own", embeddings_with(alike))
     assert "own: 4 of 204 embeddings are more than 5 times as long" in told and "mean cosine of 0.9" in told
-    for fine in ([], [apart], [alike[:2]], [alike / 40], [np.full((4, 64), np.nan)]):
+    for fine in ([], [apart], [alike[:2]], [alike / 40], [np.full((4, 64), np.nan)], [np.full((4, 64), np.inf)]):
         assert lengths.odd("own", embeddings_with(*fine)) == ""
     assert lengths.odd("own", np.zeros((9, 4))) == ""
 
@@ -96,6 +97,13 @@ def test_callback_tells_of_long_embeddings_once(bin_file, monkeypatch, caplog):
     for epoch in range(2):
         callback.on_epoch_end(epoch, {})
     assert caplog.text.count("the model takes these images for one person") == 1
+
+
+def test_the_command_tells_of_long_embeddings(bin_file, workdir, monkeypatch, caplog):
+    small_model().save("m.keras")
+    monkeypatch.setattr(lengths, "odd", lambda name, embeddings: f"{name}: told of {len(embeddings)}")
+    assert main.main(["evaluate", "-m", "m.keras", "-t", bin_file, "--bootstrap", "0"]) == 0
+    assert "drawn: told of " in caplog.text
 
 
 def test_worst_pairs_are_drawn_every_other_epoch(bin_file, workdir):
