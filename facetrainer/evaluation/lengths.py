@@ -26,8 +26,9 @@ def odd(name: str, embeddings: np.ndarray) -> str:
     cosine = (total - len(long)) / (len(long) * (len(long) - 1))
     if cosine < ALIKE:
         return ""
+    times = lengths[long].max() / middle
     return (
-        f"{name}: {len(long):,} of {len(lengths):,} embeddings are more than {TIMES} times as long as the median (up to "
-        f"{lengths[long].max() / middle:.0f} times), with a mean cosine of {cosine:.2f} to each other: the model takes these images for one "
-        "person. A batch norm as the last layer lets that happen in training; output_layer='G' of buildin_models has none."
+        f"{name}: {len(long):,} of {len(lengths):,} embeddings are more than {TIMES} times as long as the median (up to {times:.0f} "
+        f"times), with a mean cosine of {cosine:.2f} to each other: the model takes these images for one person. A batch norm as the "
+        "last layer lets that happen in training; output_layer='G' of buildin_models has none."
     )
