@@ -1,8 +1,23 @@
 """Faces drawn small and once; real data where FACE_DATA names it."""
 
+import gc
+import importlib.metadata
 import os
 
+
+def compile_quickly():
+    """Programs that run for a moment: most of what JAX's tests take is compiling. XLA dies of a flag that it does not know."""
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    try:
+        known = importlib.metadata.version("jaxlib").startswith(("0.7.", "0.8.", "0.9.", "0.10."))
+    except importlib.metadata.PackageNotFoundError:
+        return
+    if known:
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+compile_quickly()
 
 import cv2
 import numpy as np
@@ -18,6 +33,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "real" in item.keywords:
             item.add_marker(pytest.mark.skip(reason=f"FACE_DATA is not set: {item.name} needs real data"))
+
+
+def pytest_collection_finish():
+    """A stage collects what it leaves behind: not among all that TensorFlow, JAX and Keras have imported, each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,13 @@ import sys
 
 devices, out, job, *rest = sys.argv[1:]
 os.environ |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
 sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))]
 sys.path[:0] = [os.path.join(sys.path[0], "tests")]
 
+sys.modules["tensorflow"] = None  # JAX alone: its import takes longer than most of what is run here
+
+import jax
 import keras
 import numpy as np
 from helpers import Kill, make, sgd
@@ -173,6 +176,20 @@ def of_drawn_rows(x, labels):
     return found
 
 
+def of_one_state(head, x, labels):
+    """Drawn classes, scores of that draw, scores of all classes: one program, and the generator stays where it is."""
+
+    @jax.jit
+    def results(state, x, labels):
+        with keras.StatelessScope([(head.generator.state, state)]):
+            drawn = head.draw(labels)
+        with keras.StatelessScope([(head.generator.state, state)]):
+            return drawn, head(x, labels, training=True), head(x)
+
+    with distributed.current().scope():
+        return results(head.generator.state.value, x, labels)
+
+
 def of_parts():
     """What a compiled step sends; a sampled head beside the same draw on one device; batch norm of each device."""
     from benchmarks import collectives
@@ -185,13 +202,9 @@ def of_parts():
     head.build((None, 16))
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(8, 16)).astype("float32"), np.array([0, 0, 25, 26, 52, 77, 100, 100], "int32")
-    with distributed.current().scope():
-        before = head.generator.state.value
-        drawn = head.draw(keras.ops.convert_to_tensor(labels))
-        head.generator.state.assign(before)
-        scores, columns = head(x, labels, training=True)
+    drawn, (scores, columns), whole = of_one_state(head, x, labels)
     found |= {"scores": scores, "columns": columns, "drawn": drawn, "labels": labels}
-    found["expected"] = keras.ops.convert_to_numpy(head(x))[:, np.asarray(drawn)]
+    found["expected"] = np.asarray(whole)[:, np.asarray(drawn)]
     found |= of_drawn_rows(x, labels) | of_blocks()
     norm, images = keras.layers.BatchNormalization(momentum=0.5), rng.normal(3, 2, size=(8, 4, 4, 5)).astype("float32")
     inputs = keras.Input((4, 4, 5))

@@ -95,7 +95,7 @@ sch = [{"loss": losses.ArcfaceLoss(scale=8), "epoch": 3, "centerloss": 0.01, "op
 
 
 def start(process, port):
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     call = [sys.executable, "-m", "facetrainer", "train", "recipe.py"]
     call += (
         ["--shard-classes", "--machines", f"127.0.0.1:{port}", "--machine", f"{process}/2"]

@@ -80,10 +80,12 @@ def values_and_gradients(loss, outputs):
 
         def total(*varied):
             given = dict(zip(free, varied, strict=True))
-            return loss(LABELS, *[given.get(i, x) for i, x in enumerate(outputs)]).sum()
+            value = loss(LABELS, *[given.get(i, x) for i, x in enumerate(outputs)])
+            return value.sum(), value
 
-        found = jax.grad(total, argnums=tuple(range(len(free))))(*[jax.numpy.asarray(outputs[i]) for i in free])
-        return np.asarray(loss(LABELS, *outputs)), [np.asarray(g) for g in found]
+        both = jax.jit(jax.value_and_grad(total, argnums=tuple(range(len(free))), has_aux=True))  # compiled once, not by operation
+        (_, value), found = both(*[jax.numpy.asarray(outputs[i]) for i in free])
+        return np.asarray(value), [np.asarray(g) for g in found]
     import tensorflow as tf
 
     tensors = [tf.constant(x) for x in outputs]

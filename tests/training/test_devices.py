@@ -17,38 +17,37 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from facetrainer import Train, losses, optimizers
 from helpers import tiny_model
-replicas, found = int(sys.argv[1]), {{}}
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if replicas == 2 else tf.distribute.get_strategy()
 plain = {{"loss": losses.ArcfaceLoss(scale=16, margin2=0.2), "epoch": 2, "optimizer": keras.optimizers.SGD(0.02, momentum=0.9)}}
 stages = {{"all": {{**plain, "scale": (8, 32), "margin": (0, 0.3), "clip": 0.5, "centerloss": 0.1, "ema": 0.8}},
           "muon": {{**plain, "epoch": 1, "clip": 0.5, "optimizer": optimizers.Muon(0.02)}}}}
-for name, stage in stages.items():
-    with strategy.scope():
-        keras.utils.set_random_seed(0)
-        model = tiny_model(bn_momentum=0.9)
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False  # statistics of half a batch differ by nature
-        tt = Train({record!r}, name + str(replicas) + ".keras", [{bin!r}], basic_model=model, batch_size=16 // replicas,
-                   lr_base=0.02, random_status=-1, verbose=0)
-        tt.train([stage])
-    assert tt.batch_size == 16
-    for i, weight in enumerate([*tt.model.embedder.weights, *tt.model.head.weights, *tt.model.terms[-1].weights]):
-        found[name + str(i)] = weight.numpy()
-    found[name + " loss"] = np.array(tt.my_history.history["loss"])
-    found[name + " accuracy"] = np.array(tt.my_history.history["drawn"])
-np.savez(sys.argv[2], **found)
+for replicas in (1, 2):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if replicas == 2 else tf.distribute.get_strategy()
+    found = {{}}
+    for name, stage in stages.items():
+        with strategy.scope():
+            keras.utils.set_random_seed(0)
+            model = tiny_model(bn_momentum=0.9)
+            for layer in model.layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.trainable = False  # statistics of half a batch differ by nature
+            tt = Train({record!r}, name + str(replicas) + ".keras", [{bin!r}], basic_model=model, batch_size=16 // replicas,
+                       lr_base=0.02, random_status=-1, verbose=0)
+            tt.train([stage])
+        assert tt.batch_size == 16
+        for i, weight in enumerate([*tt.model.embedder.weights, *tt.model.head.weights, *tt.model.terms[-1].weights]):
+            found[name + str(i)] = weight.numpy()
+        found[name + " loss"] = np.array(tt.my_history.history["loss"])
+        found[name + " accuracy"] = np.array(tt.my_history.history["drawn"])
+    np.savez(f"{{replicas}}.npz", **found)
 """
 
 
 @ON_TENSORFLOW
 def test_two_devices_equal_one_with_the_double_batch(record, bin_file, workdir):
-    code, found = CODE.format(root=ROOT, record=record, bin=bin_file), []
-    for replicas in ("1", "2"):
-        call = [sys.executable, "-c", code, replicas, f"{replicas}.npz"]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=270)
-        assert done.returncode == 0, done.stderr[-3000:]
-        found.append(np.load(f"{replicas}.npz"))
+    code = CODE.format(root=ROOT, record=record, bin=bin_file)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=270)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [np.load(f"{replicas}.npz") for replicas in (1, 2)]
     assert set(found[0]) == set(found[1])
     for name in found[0]:
         if name.endswith("accuracy"):

@@ -256,9 +256,9 @@ def outside_keras(path):
 
 @hostile("bomb.keras", "memory")
 def bomb_keras(path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("metadata.json", "{}")
-        archive.writestr("config.json", " " * 1_000_000_000)
+        archive.writestr("config.json", " " * 400_000_000)
 
 
 @hostile("junk.keras", "error")

@@ -8,7 +8,7 @@ from .files import Calls, flag, hostile, put
 
 
 def torch_file(path, pickled, storages, compress=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compress) as archive:
+    with zipfile.ZipFile(path, "w", compress, compresslevel=1) as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/version", "3\n")
         for key, data in storages.items():
@@ -64,7 +64,7 @@ def overlap_pt(path):
 
 @hostile("bomb.pt", "memory")
 def bomb_pt(path):
-    torch_file(path, tensor(0, [250_000_000], [1], 250_000_000), {"0": bytes(1_000_000_000)}, zipfile.ZIP_DEFLATED)
+    torch_file(path, tensor(0, [100_000_000], [1], 100_000_000), {"0": bytes(400_000_000)}, zipfile.ZIP_DEFLATED)
 
 
 @hostile("lists.pt", "error")
