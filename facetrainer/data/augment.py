@@ -14,7 +14,10 @@ from facetrainer.data import images
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 LEVELS = np.arange(256, dtype=np.uint8)
-GREY = np.tile([0.299, 0.587, 0.114], (3, 1))  # red, green, blue → grey, three times
+SAME, GREY = (
+    np.eye(3, 4),
+    np.tile([0.299, 0.587, 0.114, 0], (3, 1)),
+)  # red, green, blue, 1 → themselves, and their grey three times
 
 
 def flip(image, rng):
@@ -37,10 +40,12 @@ class Light:
     saturation: float = 0.0
 
     def __call__(self, image, rng):
-        shift, contrast, saturation = rng.uniform(-1, 1, 3) * (self.brightness, self.contrast, self.saturation)
-        mixed = np.eye(3) * (1 + saturation) - GREY * saturation
-        offset = np.array(cv2.mean(image)[:3]) * -contrast + shift
-        return cv2.transform(image, np.column_stack([mixed * (1 + contrast), mixed @ offset]))
+        drawn = rng.uniform(-1, 1, 3).tolist()
+        shift, contrast, saturation = drawn[0] * self.brightness, drawn[1] * self.contrast, drawn[2] * self.saturation
+        mixed = _saturated(1 + saturation)
+        matrix = mixed * (1 + contrast)
+        matrix[:, 3] = mixed[:, :3] @ [shift - contrast * mean for mean in cv2.mean(image)[:3]]
+        return cv2.transform(image, matrix)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,7 +250,8 @@ class Blur:
 class RandAugment:
     """`num_layers` operations drawn anew for each image, all of one `magnitude` (0–10).
 
-    Cubuk et al., NeurIPS 2020, arXiv:1909.13719. `available_ops` may be set to any part of `OPERATIONS`.
+    Cubuk et al., NeurIPS 2020, arXiv:1909.13719. `available_ops` may be set to any part of `OPERATIONS`. What moves, moves to the nearest
+    pixel, as in the authors' code and torchvision's.
     """
 
     def __init__(self, num_layers=2, magnitude=10.0, cutout_const=40.0, translate_const=100.0):
@@ -274,7 +280,7 @@ class RandAugment:
 
 def _posterize(aug, image, rng):
     shift = 8 - int(aug.magnitude / 10 * 4)
-    return cv2.LUT(image, LEVELS >> shift << shift)
+    return image & np.uint8(255 >> shift << shift)
 
 
 def _solarize(aug, image, rng):
@@ -301,7 +307,7 @@ def _cutout(aug, image, rng):
 
 def _rotate(aug, image, rng):
     height, width = image.shape[:2]
-    return _warp(image, cv2.getRotationMatrix2D((width / 2, height / 2), aug.signed(30, rng), 1))
+    return _moved(image, cv2.getRotationMatrix2D((width / 2, height / 2), aug.signed(30, rng), 1))
 
 
 OPERATIONS = {
@@ -311,16 +317,16 @@ OPERATIONS = {
     "Rotate": _rotate,
     "Posterize": _posterize,
     "Solarize": _solarize,
-    "Color": lambda aug, image, rng: _blend(_grey(image), image, aug.factor()),
+    "Color": lambda aug, image, rng: cv2.transform(image, _saturated(aug.factor())),
     "Contrast": lambda aug, image, rng: _contrasted(image, aug.factor()),
     "Brightness": lambda aug, image, rng: _level(image, aug.factor()),
     "Sharpness": _sharpness,
-    "ShearX": lambda aug, image, rng: _warp(image, np.array([[1, aug.signed(0.3, rng), 0], [0, 1, 0]])),
-    "ShearY": lambda aug, image, rng: _warp(image, np.array([[1, 0, 0], [aug.signed(0.3, rng), 1, 0]])),
-    "TranslateX": lambda aug, image, rng: _warp(
+    "ShearX": lambda aug, image, rng: _moved(image, np.array([[1, aug.signed(0.3, rng), 0], [0, 1, 0]])),
+    "ShearY": lambda aug, image, rng: _moved(image, np.array([[1, 0, 0], [aug.signed(0.3, rng), 1, 0]])),
+    "TranslateX": lambda aug, image, rng: _moved(
         image, np.array([[1, 0, aug.signed(aug.translate_const, rng)], [0, 1, 0]])
     ),
-    "TranslateY": lambda aug, image, rng: _warp(
+    "TranslateY": lambda aug, image, rng: _moved(
         image, np.array([[1, 0, 0], [0, 1, aug.signed(aug.translate_const, rng)]])
     ),
     "Cutout": _cutout,
@@ -357,6 +363,15 @@ def _warp(image, matrix):
     return cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT_101)
 
 
+def _moved(image, matrix):
+    return cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def _saturated(factor):
+    """Matrix: each pixel's distance from its own grey, times a factor."""
+    return SAME * factor + GREY * (1 - factor)
+
+
 def _table(curve):
     return np.clip(np.rint(curve), 0, 255).astype(np.uint8).reshape(256, 1, -1)
 
@@ -367,11 +382,12 @@ def _level(image, factor, offset=0.0):
 
 def _contrasted(image, factor):
     """Times a factor about the mean of its grey."""
-    return _level(image, factor, GREY[0] @ cv2.mean(image)[:3] * (1 - factor))
+    return _level(image, factor, GREY[0] @ cv2.mean(image) * (1 - factor))
 
 
 def _autocontrast(image):
-    low, high = np.array([cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image)]).T
+    rows = image.reshape(len(image), -1)  # contiguous, so that whole rows are compared at once
+    low, high = rows.min(0).reshape(-1, 3).min(0).astype(float), rows.max(0).reshape(-1, 3).max(0).astype(float)
     factor = np.where(high > low, 255 / np.maximum(high - low, 1), 1.0)
     return cv2.transform(image, np.column_stack([np.diag(factor), np.where(high > low, -low * factor, 0.0)]))
 

@@ -10,7 +10,10 @@ from .files import Calls, flag, hostile
 @hostile("bomb.npz", "memory")
 def bomb_npz(path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, array in (("image_names", np.zeros(2_000_000, "U40")), ("image_classes", np.zeros(2_000_000, np.int64))):
+        for name, array in (
+            ("image_names", np.zeros(2_000_000, "U40")),
+            ("image_classes", np.zeros(2_000_000, np.int64)),
+        ):
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, array)
 
