@@ -14,10 +14,8 @@ from facetrainer.data import images
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 LEVELS = np.arange(256, dtype=np.uint8)
-SAME, GREY = (
-    np.eye(3, 4),
-    np.tile([0.299, 0.587, 0.114, 0], (3, 1)),
-)  # red, green, blue, 1 → themselves, and their grey three times
+SAME = np.eye(3, 4)  # red, green, blue, 1 → themselves
+GREY = np.tile([0.299, 0.587, 0.114, 0], (3, 1))  # → their grey, three times
 
 
 def flip(image, rng):
