@@ -357,12 +357,13 @@ def from_status(random_status: int, random_crop=(100, 100), random_cutout_mask_a
     return steps + ([LowerMask(random_cutout_mask_area)] if random_cutout_mask_area > 0 else [])
 
 
-def _warp(image, matrix):
-    return cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT_101)
+def _warp(image, matrix, interpolation=cv2.INTER_LINEAR):
+    return cv2.warpAffine(image, matrix, image.shape[1::-1], flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _moved(image, matrix):
-    return cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
+    """What RandAugment moves: to the nearest pixel."""
+    return _warp(image, matrix, cv2.INTER_NEAREST)
 
 
 def _saturated(factor):
