@@ -95,7 +95,8 @@ sch = [{"loss": losses.ArcfaceLoss(scale=8), "epoch": 3, "centerloss": 0.01, "op
 
 
 def start(process, port):
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=1"
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     call = [sys.executable, "-m", "facetrainer", "train", "recipe.py"]
     call += (
         ["--shard-classes", "--machines", f"127.0.0.1:{port}", "--machine", f"{process}/2"]
