@@ -83,9 +83,7 @@ def values_and_gradients(loss, outputs):
             value = loss(LABELS, *[given.get(i, x) for i, x in enumerate(outputs)])
             return value.sum(), value
 
-        both = jax.jit(
-            jax.value_and_grad(total, argnums=tuple(range(len(free))), has_aux=True)
-        )  # compiled once, not by operation
+        both = jax.jit(jax.value_and_grad(total, argnums=tuple(range(len(free))), has_aux=True))
         (_, value), found = both(*[jax.numpy.asarray(outputs[i]) for i in free])
         return np.asarray(value), [np.asarray(g) for g in found]
     import tensorflow as tf
