@@ -249,7 +249,7 @@ class RandAugment:
     """`num_layers` operations drawn anew for each image, all of one `magnitude` (0–10).
 
     Cubuk et al., NeurIPS 2020, arXiv:1909.13719. `available_ops` may be set to any part of `OPERATIONS`. What moves, moves to the nearest
-    pixel, as in the authors' code and torchvision's.
+    pixel, as torchvision's does unless told otherwise.
     """
 
     def __init__(self, num_layers=2, magnitude=10.0, cutout_const=40.0, translate_const=100.0):

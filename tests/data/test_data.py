@@ -120,7 +120,7 @@ def test_every_operation_changes_the_image(name):
 
 @pytest.mark.parametrize("name", ["Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"])
 def test_what_moves_keeps_its_colours(name):
-    """Nearest pixels, as in RandAugment's own code: no colour is mixed from two."""
+    """Nearest pixels, as in torchvision's RandAugment: no colour is mixed from two."""
     image = draw.face(draw.identity(np.random.default_rng(0)), np.random.default_rng(1))
     changed = augment.OPERATIONS[name](augment.RandAugment(1, 7.0), image, np.random.default_rng(0))
     assert {tuple(one) for one in changed.reshape(-1, 3)} <= {tuple(one) for one in image.reshape(-1, 3)}
