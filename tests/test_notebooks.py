@@ -29,7 +29,9 @@ def printed(notebook):
 def test_it_runs_from_top_to_bottom(name, workdir, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", ROOT)
     monkeypatch.setenv("FACE_CACHE", str(workdir / "cache"))
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    # a reader's: conftest.py's are for the tests' programs, and slow those that run for longer
+    for chosen in ("KERAS_BACKEND", "XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS"):
+        monkeypatch.delenv(chosen, raising=False)
     notebook = nbformat.read(os.path.join(ROOT, "examples", name), 4)
     assert any(cell.get("outputs") for cell in notebook.cells), "it carries no outputs"
     assert not {"1", "2"} & set(ends(notebook)), "it carries the output of a command that failed"
