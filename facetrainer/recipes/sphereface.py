@@ -46,7 +46,7 @@ else:
 save_path = "sphereface.keras"
 name = os.environ.get("SPHEREFACE", "sphereface4" if is_drawn else "sphereface20")
 basic_model = models.buildin_models(name, emb_shape=512, input_shape=(112, 96, 3), output_layer="H", use_bias=True)
-basic_model = models.add_l2_regularizer_2_model(basic_model, 1e-3)
+basic_model = models.add_l2_regularizer_2_model(basic_model, 5e-4)
 augmentations = [augment.flip]
 lr_base, lr_decay, lr_decay_steps = (0.01, 0.1, [2]) if is_drawn else (0.1, 0.1, [16, 24])
 

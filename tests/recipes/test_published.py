@@ -48,6 +48,7 @@ def cosine(base, first, half, least):
 
 SOURCES = {
     "casia_mobilenet_distill_kif": (50, stepped(0.1, 20, 30)), "casia_mobilenet_subcenter_kif": (50, stepped(0.1, 20, 30)),
+    "casia_inception_triplet_facenet": (500, stepped(0.01)), "casia_sphereface20": (28, stepped(0.1, 16, 24)),
     "casia_r18_adaface": (26, stepped(0.1, 12, 20, 24)), "casia_r34_kif": (41, stepped(0.1, 20, 30)),
     "casia_r50_adaface": (26, stepped(0.1, 12, 20, 24)), "casia_r50_unitsface": (28, stepped(0.1, 16, 24)),
     "emore_mobilenet_kif": (50, cosine(0.1, 16, 0.5, 1e-5)), "ms1mv2_r100_adaface": (26, stepped(0.1, 12, 20, 24)),
@@ -93,7 +94,7 @@ def test_rates_and_plan(name, workdir, monkeypatch):
     trainer = Train(**keywords)
     trainer.trainer.data.source = source
     plan = dry_run.describe(dry_run.plan(trainer, sch))
-    steps = images // facts["batch"]
+    steps = keywords.get("epoch_size") or images // facts["batch"]
     assert f"{people:,} classes, batch {facts['batch']}" in plan
     epochs, expected = SOURCES[name]
     assert sum(stage["epoch"] for stage in sch) == epochs
