@@ -92,7 +92,7 @@ def _facts(tree):
 def told(path: str) -> str:
     """All that a recipe says of itself."""
     text, facts = read(path)
-    rows = [f"source: {facts['source']}"] if facts else []
+    rows = [f"source: {facts['source']}", f"data: {os.path.join('FACE_DATA', facts['data'])}"] if facts else []
     rows += [f"{name}: {facts[name]:,}" for name in ("images", "identities", "batch") if facts]
     rows += [f"expected: {_results(facts, '')}"] if facts.get("results") else []
     return "\n".join([text, "", *rows, f"file: {path}"])

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.kill_machines import free_port
 
+pytestmark = pytest.mark.long
 pytest.importorskip("jax")
 pytest.importorskip("orbax.checkpoint")
 RUN = os.path.join(os.path.dirname(__file__), "run.py")

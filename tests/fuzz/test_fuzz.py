@@ -3,9 +3,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+@pytest.mark.long
 def test_damaged_inputs():
     """In a process of their own; `python tests/fuzz/run.py` tries more than 100,000."""
     call = [sys.executable, os.path.join(HERE, "run.py"), "--count", "50", "--seed", "1"]

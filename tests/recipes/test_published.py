@@ -116,6 +116,7 @@ def test_the_published_recipes_are_told(capsys):
     assert main.main(["recipes", "ms1mv3_r50"]) == 0
     told = capsys.readouterr().out
     assert "identities: 93,431" in told and "batch: 1,024" in told and "arcface_torch, configs/ms1mv3_r50.py" in told
+    assert f"data: {os.path.join('FACE_DATA', 'ms1m-retinaface-t1')}\n" in told
     assert main.main(["recipes", "nothing"]) == 1
     page = os.path.join(recipe.PUBLISHED, "README.md")
     assert recipes.markdown() in open(page, encoding="utf-8").read(), "facetrainer recipes --markdown"

@@ -42,6 +42,7 @@ for replicas in (1, 2):
 """
 
 
+@pytest.mark.long
 @ON_TENSORFLOW
 def test_two_devices_equal_one_with_the_double_batch(record, bin_file, workdir):
     code = CODE.format(root=ROOT, record=record, bin=bin_file)

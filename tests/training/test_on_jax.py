@@ -22,6 +22,7 @@ AGAIN = [
 ]
 
 
+@pytest.mark.long
 def test_again():
     """Means, sam_rho, NaN, evaluation in mid-epoch, exact resume. `KERAS_BACKEND=jax pytest tests/training` runs all of them."""
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}

@@ -1,6 +1,6 @@
 """facenet: Inception-ResNet v1 on CASIA-WebFace by triplets alone, as its wiki starts `train_tripletloss.py`.
 
-Crops are 160×160: `facetrainer prepare align CASIA-WebFace --layout facenet --size 160 --margin 32`. There triplets are searched
+Crops are 160×160: `facetrainer prepare align CASIA-WebFace FOLDER --layout facenet --size 160 --margin 32`. There triplets are searched
 among 45 people with 40 images each, and a step takes 30 of them, 90 images; here they are searched among the 90 of a step. With the
 memory for 1,800: `--set people_per_batch=45 images_per_person=40`. Its margin 0.2 of squared distances, 2 − 2 cos θ each, is 0.1 of
 cosines, with weight 2. There each image is brought to mean 0 and variance 1. No result is published; those who followed the wiki

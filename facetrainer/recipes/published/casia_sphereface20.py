@@ -1,7 +1,7 @@
 """SphereFace: SphereFace-20 on CASIA-WebFace, 28,000 steps of A-Softmax, λ from 1000 to 5.
 
-Crops are 112×96: `facetrainer prepare align CASIA-WebFace --layout sphereface`. Here the gradient is the loss's own, there it is
-brought to length 1 for each image and class; and biases learn at the rate of all else, there at twice that.
+Crops are 112×96: `facetrainer prepare align CASIA-WebFace CASIA-WebFace-112X96 --layout sphereface`. Here the gradient is the loss's
+own, there it is brought to length 1 for each image and class; and biases learn at the rate of all else, there at twice that.
 """
 
 import keras
