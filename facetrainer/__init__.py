@@ -14,7 +14,7 @@ from facetrainer.utils import backend, lazy, quiet
 backend.choose()
 quiet.hush()
 
-__version__ = "0.16.1"
+__version__ = "0.16.2"
 __all__ = [
     "Train", "__version__", "backbones", "data", "devices", "evaluation", "finetuning", "heads", "losses", "metrics", "models",
     "optimizers", "preparing", "recognition", "reporting", "training", "use_flat_names", "weights",
