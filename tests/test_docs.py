@@ -221,6 +221,11 @@ def test_everything_that_is_not_hidden_has_a_docstring():
     assert len(found) > 1000 and [name for name, doc in found.items() if not doc] == []
 
 
+def test_the_version_is_said_alike():
+    wanted = facetrainer.__version__
+    assert f"\nversion: {wanted}\n" in text_of("CITATION.cff") and f"\n## {wanted}\n" in text_of("CHANGELOG.md")
+
+
 def test_the_site_builds(tmp_path):
     """Strictly: a link, an anchor, or a documented parameter that is not there fails."""
     pytest.importorskip("mkdocs")

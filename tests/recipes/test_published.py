@@ -8,6 +8,7 @@ import os
 import keras
 import numpy as np
 import pytest
+from helpers import ROOT
 
 from facetrainer import models
 from facetrainer.cli import main, recipe, recipes
@@ -120,6 +121,7 @@ def test_the_published_recipes_are_told(capsys):
     assert main.main(["recipes", "nothing"]) == 1
     page = os.path.join(recipe.PUBLISHED, "README.md")
     assert recipes.markdown() in open(page, encoding="utf-8").read(), "facetrainer recipes --markdown"
+    assert f"{len(NAMES)} published ones" in open(os.path.join(ROOT, "README.md"), encoding="utf-8").read()
 
 
 def test_a_recipe_as_it_is(workdir, monkeypatch):
