@@ -9,7 +9,7 @@ import pytest
 from facetrainer import Train, models
 from facetrainer.metrics import verification
 
-ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
+ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own way")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 

@@ -96,7 +96,7 @@ class FaceModel(keras.Model):
         super().compile(*args, **kwargs)
         fused_norm.set_fused(self, not self.jit_compile)
         local_norm.set_local(self, distributed.norm_parts())
-        on_cpu = not self.jit_compile and not keras.distribution.list_devices("gpu")
+        on_cpu = not self.jit_compile and all(name.startswith("cpu") for name in keras.distribution.list_devices())
         grouped.set_bundled(self, on_cpu)
         fused_prelu.set_fused(self, on_cpu)
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import ON_TENSORFLOW
 from keras import ops
 
 from facetrainer import losses, models
@@ -75,6 +76,7 @@ def test_sampled_at_one_is_the_full_head():
         models.PartialNormDense(C, sample_rate=0)
 
 
+@ON_TENSORFLOW
 def test_gradient_of_the_sampled_head_is_rows_and_regularisation_touches_them_alone():
     head = built(models.PartialNormDense(C, sample_rate=0.25, kernel_regularizer=keras.regularizers.L2(0.1)))
     with tf.GradientTape() as tape:

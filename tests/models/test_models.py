@@ -2,7 +2,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from helpers import small_model
+from helpers import ON_TENSORFLOW, small_model
 
 from facetrainer import backbones, heads, losses, models, optimizers
 from facetrainer.models import saving, vetting
@@ -135,6 +135,7 @@ def test_h5_holds_the_functional_model(tmp_path):
     assert loaded.output_shape == (None, 4) and head.loss_top_k == 2
 
 
+@ON_TENSORFLOW
 def test_fused_norm_is_the_same_norm(tmp_path):
     plain, fused = keras.layers.BatchNormalization(), keras.layers.BatchNormalization()
     x = np.random.default_rng(0).normal(2, 3, (8, 6, 6, 5)).astype("float32")
@@ -151,7 +152,7 @@ def test_fused_norm_is_the_same_norm(tmp_path):
     assert "call" not in fused.__dict__
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own way")
+@ON_TENSORFLOW
 def test_fused_prelu_is_the_same_prelu(tmp_path):
     import tensorflow as tf
 
@@ -258,6 +259,7 @@ def test_variables_without_values_leave_nothing_behind():
 
 def test_scores_in_blocks_only_where_a_step_comes_out_the_same(monkeypatch):
     model = models.FaceModel(small_model(), models.NormDense(4), [losses.ArcfaceLoss()])
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
     with pytest.raises(ValueError, match="logit_blocks=2 needs the JAX backend"):
         model.split_logits(2)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")

@@ -44,6 +44,7 @@ from helpers import make, sgd, tiny_model
 tt = make({record!r}, eval_paths=[{bin!r}], basic_model=tiny_model(), report=True, logit_blocks=2, partial_fc_sample_rate=0.6)
 tt.train([{{"loss": losses.ArcfaceLoss(scale=8), "epoch": 2, "scale": (4, 8), "optimizer": sgd()}}])
 assert len(tt.my_history.history["loss"]) == 2
+tt.model.compile(sgd(), jit_compile=False)  # by hand, without XLA
 assert prepare.main(["convert", {record!r}, "shards", "--to", "tfrecord"]) == 0
 assert evaluate.main(["-m", "checkpoints/run_basic_model_latest.keras", "-t", {bin!r}]) == 0
 weights.importers
