@@ -27,6 +27,7 @@ from facetrainer.recognition.reader import WHOLE
 from facetrainer.training import Train
 from facetrainer.utils.files import write_json
 from facetrainer.utils.text import without_nan
+from facetrainer.weights.exporters import check_backend
 from facetrainer.weights.importers import import_weights
 
 log = logging.getLogger("facetrainer")
@@ -94,8 +95,11 @@ def finetune(
         What came of it.
 
     Raises:
-        ValueError: The photos are too few to train on or to tell whether it helps, or the model cannot be imported.
+        ValueError: The photos are too few to train on or to tell whether it helps, the model cannot be imported, or the backend cannot
+            write one of `exports`.
     """
+    for form in exports:
+        check_backend(form)
     work = os.path.join(output, "work")
     os.makedirs(work, exist_ok=True)
     start = os.path.join(work, "start.keras")

@@ -1,7 +1,9 @@
 """MTCNN of the package `mtcnn` (Zhang et al., 2016, arXiv:1604.02878)."""
 
+import importlib
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 
 from facetrainer.recognition.detect import Detected, Detector
@@ -21,6 +23,9 @@ class Mtcnn(Detector):
     def __init__(self, min_face: int = 40):
         package = need("mtcnn", "mtcnn", "the detector 'mtcnn'")
         self.net, self.min_face = package.MTCNN(stages=_stages(min_face)), min_face
+        if keras.backend.backend() != "tensorflow":
+            for stage in self.net.stages:
+                stage._model = _to_tensorflow(stage._model)
 
     def batch(self, images):
         """Photos of one size go together, two to three times as fast as one after the other."""
@@ -36,6 +41,12 @@ class Mtcnn(Detector):
         for faces in lists if len(images) > 1 else [lists]:
             points = [[face["keypoints"][name] for name in POINTS] for face in faces]
             yield Detected.of([face["box"] for face in faces], [face["confidence"] for face in faces], points)
+
+
+def _to_tensorflow(network):
+    """The package goes on with TensorFlow's tensors, whatever Keras computes with."""
+    tensor = importlib.import_module("tensorflow").convert_to_tensor
+    return lambda images: [tensor(np.asarray(one)) for one in network(np.asarray(images))]
 
 
 def _alike(shapes: Sequence[tuple]) -> list[list[int]]:

@@ -39,6 +39,15 @@ def inference_model(
     return keras.Model(inputs, layers.Activation("linear", dtype="float32", name="embedding")(x), name=model.name)
 
 
+def check_backend(to: str) -> None:
+    """ValueError where the backend in use cannot write the form `to`."""
+    if to != "keras" and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"{to!r} is written by TensorFlow's converter. Model files are the same on every backend: run the export with "
+            'KERAS_BACKEND=tensorflow, where "face-trainer[cpu,export]" is installed.'
+        )
+
+
 def write(
     model: keras.Model, path: str, to: str, quantize: str | None = None, images: np.ndarray | None = None, raw: bool = True,
     unit_length: bool = False, batch: int | None = None, check: Callable[[str], None] = lambda part: None,
@@ -61,11 +70,7 @@ def write(
     """
     if quantize == "int8" and images is None:
         raise ValueError("int8 needs images to be calibrated on, a hundred or more as in training: give --data.")
-    if to != "keras" and keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            f"{to!r} is written by TensorFlow's converter. Model files are the same on every backend: run the export with "
-            'KERAS_BACKEND=tensorflow, where "face-trainer[cpu,export]" is installed.'
-        )
+    check_backend(to)
     if quantize and to not in ("litert", "onnx"):
         raise ValueError(f"quantize: {quantize!r} is for litert and onnx. Received: {to!r}")
     if model.inputs[0].dtype == "uint8":

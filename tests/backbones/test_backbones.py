@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import ON_TENSORFLOW
 
 from facetrainer import backbones, models
 from facetrainer.backbones import applications, count, grouped, surgery
@@ -196,6 +197,7 @@ def test_gnap_makes_places_equally_strong():
     np.testing.assert_allclose(model(np.concatenate([x, bright]))[0], one, rtol=1e-5)
 
 
+@ON_TENSORFLOW
 @pytest.mark.parametrize("filters, groups, kernel, strides", [(12, 4, 3, 1), (64, 32, 3, 2), (16, 2, 1, 1)])
 def test_groups_in_bundles_are_the_same_convolution(filters, groups, kernel, strides):
     """And it has a gradient without XLA: one layer of 64 groups took three minutes a step."""

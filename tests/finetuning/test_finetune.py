@@ -148,3 +148,11 @@ def test_bad_calls(workdir, capsys):
     assert "train a student of it" in capsys.readouterr().err
     assert finetune.main(["photos", "--from", "start.keras", "--old-share", "1"]) == 1
     assert "expected a part from 0 to below 1" in capsys.readouterr().err
+
+
+def test_an_export_that_the_backend_cannot_write_is_refused_before_the_work(workdir, monkeypatch, capsys):
+    album("photos", 3, 1)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert finetune.main(["photos", "--from", "start.keras", "--detector", "aligned", "--export", "onnx"]) == 1
+    assert "run the export with KERAS_BACKEND=tensorflow" in capsys.readouterr().err
+    assert not os.path.exists("photos_finetuned")
