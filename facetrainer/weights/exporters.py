@@ -40,7 +40,14 @@ def inference_model(
 
 
 def check_backend(to: str) -> None:
-    """ValueError where the backend in use cannot write the form `to`."""
+    """Whether the backend in use can write a form; before the work that the form is of.
+
+    Args:
+        to: As in `write`.
+
+    Raises:
+        ValueError: It cannot.
+    """
     if to != "keras" and keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"{to!r} is written by TensorFlow's converter. Model files are the same on every backend: run the export with "
